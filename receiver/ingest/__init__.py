@@ -1,0 +1,1 @@
+"""Takes deliveries in: verify, parse, hand to the one writer, answer when it has committed."""

@@ -1,0 +1,276 @@
+"""Group commit: one task takes whatever waits, commits it in one transaction, and wakes the waiters."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from receiver.clock import Clock
+from receiver.errors import UnavailableError
+from receiver.events import LATE_HORIZON_MS, Event
+from receiver.ingest.heartbeat import INTERVAL_MS, Heartbeat
+from receiver.ingest.meters import Meters
+from receiver.storage.deliveries import Delivery, Outcome
+from receiver.storage.faults import Fault, classify
+from receiver.storage.sqlite.store import Store
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+_SWEEP_S = 0.25
+# After a full disk or a held lock: soon enough to heal by itself, rarely enough not to spin.
+_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may wait for the writer, and for how long (`ingest.*` in the settings)."""
+
+    queue_max_events: int = 10_000
+    queue_max_bytes: int = 67_108_864
+    batch_max: int = 1000
+    commit_timeout_s: float = 5.0
+
+
+class _Waiter:
+    __slots__ = ("deadline_s", "delivery", "future")
+
+    def __init__(self, delivery: Delivery, future: asyncio.Future[Outcome], deadline_s: float) -> None:
+        self.delivery = delivery
+        self.future = future
+        self.deadline_s = deadline_s
+
+
+class Writer:
+    """Owns the store's writing side. `submit` returns once the delivery is durable, or raises UnavailableError.
+
+    `version` moves with every commit that changed an answer. `failed` is set when the store cannot be
+    trusted any more (a failed fsync, a damaged file): the process must end.
+    """
+
+    def __init__(self, store: Store, clock: Clock, limits: Limits, meters: Meters) -> None:
+        self.version = 0
+        self.heartbeat = Heartbeat(clock)
+        self.failed = asyncio.Event()
+        self._store = store
+        self._clock = clock
+        self._limits = limits
+        self._meters = meters
+        self._waiting: deque[_Waiter] = deque()
+        self._waiting_bytes = 0
+        self._in_flight: list[_Waiter] = []
+        self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._closing = False
+        self._full = False
+        self._loop = asyncio.get_running_loop()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Prove that a commit works, then begin to accept."""
+        await self._beat()
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._expire())]
+
+    @property
+    def accepting(self) -> bool:
+        return not (self._closing or self._full or self.failed.is_set())
+
+    @property
+    def queued(self) -> int:
+        return len(self._waiting)
+
+    async def submit(self, delivery: Delivery) -> Outcome:
+        """What became of the delivery, once that is durable. Raises UnavailableError when it may not be."""
+        if self._closing or self.failed.is_set():
+            raise UnavailableError("The receiver is shutting down; send the event again.", 5)
+        limits = self._limits
+        size = len(delivery.body)
+        if (
+            len(self._waiting) >= limits.queue_max_events
+            or self._waiting_bytes + size > limits.queue_max_bytes
+        ):
+            raise UnavailableError("Too many events wait to be stored; send the event again.", 5)
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self._waiting.append(_Waiter(delivery, future, self._loop.time() + limits.commit_timeout_s))
+        self._waiting_bytes += size
+        self._wake.set()
+        return await future
+
+    async def exclusively(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run other writing work between two batches; raises UnavailableError while nothing can be stored."""
+        async with self._turn:
+            if self._closing or self.failed.is_set():
+                raise UnavailableError("The receiver is shutting down; try again.", 5)
+            try:
+                result = await work()
+            except Exception as error:
+                self._note_failure(error)
+                if classify(error) is Fault.OTHER:
+                    raise
+                raise UnavailableError("The database takes nothing now; try again.", 5) from error
+            self.version += 1
+            return result
+
+    async def close(self) -> None:
+        """Refuse what comes, commit what waits, close the stretch of acceptance."""
+        self._closing = True
+        self._wake.set()
+        if self._tasks:
+            await self._tasks[0]
+            self._tasks[1].cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._tasks[1]
+
+    async def _run(self) -> None:
+        while not self.failed.is_set():
+            await self._until_needed()
+            async with self._turn:
+                if self._waiting:
+                    await self._commit_next()
+                elif self._closing:
+                    await self._beat(stopped=True)
+                    return
+                else:
+                    await self._beat()
+                    await self._take_in_due()
+            if self._full and not self._closing:
+                await asyncio.sleep(_PAUSE_S)
+        self._fail_all("The database failed; the receiver stops.")
+
+    async def _until_needed(self) -> None:
+        """Wait for a delivery, at most until the next heartbeat is due."""
+        if self._waiting or self._closing:
+            return
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PAUSE_S if self._full else self._interval_s()):
+                await self._wake.wait()
+
+    def _interval_s(self) -> float:
+        return 1.0 if self._clock.speed > 1 else INTERVAL_MS / 1000
+
+    async def _commit_next(self) -> None:
+        batch = self._take_batch()
+        if not batch:
+            return
+        self._in_flight = batch
+        try:
+            await self._commit(batch)
+        finally:
+            self._in_flight = []
+
+    def _take_batch(self) -> list[_Waiter]:
+        """What waits, oldest first; what nobody waits for any more is left to the sender's retry."""
+        batch: list[_Waiter] = []
+        while self._waiting and len(batch) < self._limits.batch_max:
+            waiter = self._waiting.popleft()
+            self._waiting_bytes -= len(waiter.delivery.body)
+            if not waiter.future.done():
+                batch.append(waiter)
+        return batch
+
+    async def _commit(self, batch: Sequence[_Waiter]) -> None:
+        try:
+            outcomes = await self._write([waiter.delivery for waiter in batch])
+        except Exception as error:  # whatever it is, the waiters must be answered
+            self._note_failure(error)
+            if classify(error) is not Fault.OTHER:
+                _refuse(batch, _explain(error))
+            elif len(batch) == 1:
+                log.error("delivery_not_stored", exc_info=error)
+                _refuse(batch, "The event could not be stored; send it again.")
+            else:
+                # One of them cannot be stored; the others must not suffer for it.
+                for waiter in batch:
+                    await self._commit([waiter])
+            return
+        for waiter, outcome in zip(batch, outcomes, strict=True):
+            if not waiter.future.done():
+                waiter.future.set_result(outcome)
+
+    async def _write(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
+        now = self._clock.now_ms()
+        begun = self._loop.time()
+        outcomes = await self._store.commit(
+            deliveries, now, self.heartbeat.stretch(), self.heartbeat.refusals()
+        )
+        self._full = False
+        self.version += 1
+        self.heartbeat.committed(accepted=True)
+        self._meters.batch(len(deliveries), self._loop.time() - begun)
+        for delivery, outcome in zip(deliveries, outcomes, strict=True):
+            event = delivery.parsed
+            if (
+                outcome is Outcome.STORED
+                and isinstance(event, Event)
+                and now - event.occurred_at > LATE_HORIZON_MS
+            ):
+                self._meters.late.inc()
+        return outcomes
+
+    async def _beat(self, *, stopped: bool = False) -> None:
+        """An empty commit: proves that one works, and extends the stretch of acceptance."""
+        stretch = self.heartbeat.stretch(stopped=stopped)
+        try:
+            await self._store.commit([], self._clock.now_ms(), stretch, self.heartbeat.refusals())
+        except Exception as error:
+            self._note_failure(error)
+            if classify(error) is Fault.OTHER:
+                raise
+        else:
+            self._full = False
+            self.heartbeat.committed(accepted=False)
+
+    async def _take_in_due(self) -> None:
+        try:
+            if await self._store.retry_due(self._clock.now_ms()):
+                self.version += 1
+        except Exception as error:
+            self._note_failure(error)
+            if classify(error) is Fault.OTHER:
+                raise
+
+    def _note_failure(self, error: Exception) -> None:
+        self.heartbeat.failed()
+        fault = classify(error)
+        if fault is Fault.FATAL:
+            log.critical("database_failed", error=str(error))
+            self.failed.set()
+            self._wake.set()
+        elif fault is Fault.FULL and not self._full:
+            log.error("disk_full", detail="Deliveries are refused with 503 until there is space again.")
+            self._full = True
+        elif fault is Fault.BUSY:
+            log.warning("database_locked", detail="Another process holds the database's lock.")
+
+    async def _expire(self) -> None:
+        """Answer those who have waited too long; what is being committed may still be stored."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            now = self._loop.time()
+            for waiter in [*self._in_flight, *self._waiting]:
+                if waiter.deadline_s > now:
+                    break
+                _refuse([waiter], "The event was not stored in time; send it again.")
+
+    def _fail_all(self, text: str) -> None:
+        while self._waiting:
+            _refuse(self._take_batch(), text)
+
+
+def _refuse(waiters: Sequence[_Waiter], text: str) -> None:
+    for waiter in waiters:
+        if not waiter.future.done():
+            waiter.future.set_exception(UnavailableError(text, 5))
+
+
+def _explain(error: Exception) -> str:
+    texts = {
+        Fault.FULL: "The disk is full; send the event again.",
+        Fault.BUSY: "The database is locked; send the event again.",
+    }
+    return texts.get(classify(error), "The event could not be stored; send it again.")

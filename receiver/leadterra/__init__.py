@@ -1,0 +1,1 @@
+"""All that knows Leadterra's wire form: signatures, payloads."""

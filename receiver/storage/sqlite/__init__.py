@@ -1,0 +1,1 @@
+"""The SQLite store: one writing connection, readers beside it, migrations, named queries."""

@@ -1,0 +1,96 @@
+"""Opens SQLite: one writing connection, and reading ones beside it that cannot write."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+from urllib.parse import quote
+
+import aiosqlite
+
+from receiver.errors import StorageError
+from receiver.storage.sqlite import migrate
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_BUSY_TIMEOUT_S = 2.0
+_STATEMENTS_CACHED = 256
+_PAGE_CACHE_KIB = 32_768
+# A checkpoint of 4,000 pages (16 MiB) is rare enough to keep fsyncs few and small enough not to be felt.
+_CHECKPOINT_PAGES = 4000
+
+# SQLite before this version can corrupt a WAL that two connections checkpoint (sqlite.org/wal.html).
+WAL_SAFE_VERSION = (3, 51, 3)
+
+
+class Connection(aiosqlite.Connection):
+    """An aiosqlite connection that also runs whole functions on its thread: one hop for many statements."""
+
+    async def run(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The result of `function(connection, …)`, called on this connection's own thread."""
+        result: T = await self._execute(function, self._conn, *args, **kwargs)  # type: ignore[no-untyped-call] # aiosqlite leaves it untyped
+        return result
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """The one writing connection: WAL, and a commit is on disk when it returns (`synchronous=FULL`).
+
+    A file that is not this program's is refused before anything in it is touched.
+    """
+    conn = sqlite3.connect(
+        path,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=_BUSY_TIMEOUT_S,
+        cached_statements=_STATEMENTS_CACHED,
+    )
+    try:
+        migrate.check(conn, str(path))
+        _set(conn, "journal_mode", "WAL", "wal")
+        _set(conn, "synchronous", "FULL", 2)
+        _set(conn, "wal_autocheckpoint", _CHECKPOINT_PAGES, _CHECKPOINT_PAGES)
+        _set(conn, "cache_size", -_PAGE_CACHE_KIB, -_PAGE_CACHE_KIB)
+    except sqlite3.DatabaseError as error:
+        conn.close()
+        raise StorageError(_explain(path, error)) from error
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def _explain(path: Path, error: sqlite3.DatabaseError) -> str:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+        return f"'{path}' is not an SQLite database; name another file in 'storage.url'."
+    return f"The database '{path}' cannot be opened for writing: {error}."
+
+
+def _set(conn: sqlite3.Connection, name: str, value: object, expected: object) -> None:
+    """Set a pragma and read it back: SQLite ignores silently what it cannot do."""
+    conn.execute(f"PRAGMA {name} = {value}")
+    found = conn.execute(f"PRAGMA {name}").fetchone()[0]
+    if found != expected:
+        raise StorageError(f"The database's {name} is {found!r} and cannot be set to {value!r}.")
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write; `query_only` would still checkpoint."""
+    conn = sqlite3.connect(
+        f"file:{quote(str(path))}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=_BUSY_TIMEOUT_S,
+    )
+    conn.row_factory = sqlite3.Row
+    return conn
+
+
+async def connect(opener: Callable[[], sqlite3.Connection]) -> Connection:
+    """An open aiosqlite connection over `opener`; the caller closes it."""
+    connection = Connection(opener, iter_chunk_size=64)
+    await connection
+    return connection

@@ -1,0 +1,83 @@
+"""Further deliveries of a known event: counted, kept when their bytes differ, listed when they contradict."""
+
+import hashlib
+import sqlite3
+
+from receiver.events import Event, Kind, copies_disagree
+from receiver.leadterra.payloads import Parser
+from receiver.storage.deliveries import Delivery
+from receiver.storage.sqlite.quarantine import Quarantine
+from receiver.storage.sqlite.queries import queries, select_by_keys
+
+# Roles of a journal row.
+FIRST = 1
+COPY = 2
+COPY_NOT_UNDERSTOOD = 3
+
+
+class Copies:
+    """The copies of one batch. Also hands out the journal's row numbers, which are never used twice."""
+
+    def __init__(self, conn: sqlite3.Connection, parser: Parser, next_seq: int) -> None:
+        self.next_seq = next_seq
+        self._conn = conn
+        self._parser = parser
+        self._sql = queries("ingest.sql")
+        self._bodies: dict[int, bytes] = {}
+        self._noted: list[tuple[Delivery, Kind, bytes, int | None]] = []
+
+    def take_seq(self, delivery: Delivery) -> int:
+        """The row number for a new event's first delivery."""
+        seq = self.next_seq
+        self._bodies[seq] = delivery.body
+        self.next_seq += 1
+        return seq
+
+    def note(self, delivery: Delivery, kind: Kind, key: bytes, first_seq: int | None) -> None:
+        """A delivery of an event that is in the ledger, whose first delivery has this row number."""
+        self._noted.append((delivery, kind, key, first_seq))
+
+    def write(self, quarantine: Quarantine) -> None:
+        """Count all noted copies; keep those that are unequal to every earlier one."""
+        if not self._noted:
+            return
+        seqs = {seq for _, _, _, seq in self._noted if seq is not None}
+        self._bodies.update(select_by_keys(self._conn, "load_bodies", seqs - self._bodies.keys()))
+        self._conn.executemany(
+            self._sql["count_copy"], [(seq,) for _, _, _, seq in self._noted if seq is not None]
+        )
+        for delivery, kind, key, seq in self._noted:
+            first_body = self._bodies.get(seq) if seq is not None else None
+            if delivery.body != first_body:
+                self._keep_unequal(delivery, kind, key, first_body, quarantine)
+
+    def _keep_unequal(
+        self, delivery: Delivery, kind: Kind, key: bytes, first_body: bytes | None, quarantine: Quarantine
+    ) -> None:
+        identity = (kind, key, hashlib.sha256(delivery.body).digest()[:16])
+        if self._conn.execute(self._sql["load_variant"], identity).fetchone() is not None:
+            return
+        event = delivery.parsed
+        if isinstance(event, Event) and not quarantine.has_conflict(kind, key):
+            field = self._contradicts(event, first_body)
+            if field is not None:
+                quarantine.add_conflict(delivery, event, field)
+        role = COPY if isinstance(event, Event) else COPY_NOT_UNDERSTOOD
+        place = (self.next_seq, delivery.received_at, kind, key, None, role)
+        self._conn.execute(
+            self._sql["insert_journal"], (*place, delivery.secret, delivery.peer, delivery.body)
+        )
+        self._conn.execute(self._sql["insert_variant"], (*identity, self.next_seq))
+        self.next_seq += 1
+
+    def _contradicts(self, event: Event, first_body: bytes | None) -> str | None:
+        earlier = [
+            row[0] for row in self._conn.execute(self._sql["load_variant_bodies"], (event.kind, event.key))
+        ]
+        for body in [first_body, *earlier]:
+            other = self._parser.parse(body, None) if body is not None else None
+            if isinstance(other, Event):
+                field = copies_disagree(other, event)
+                if field is not None:
+                    return field
+        return None

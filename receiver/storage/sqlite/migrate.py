@@ -1,0 +1,64 @@
+"""Brings a database to this version's schema, one numbered file and one transaction at a time."""
+
+import re
+import secrets
+import sqlite3
+from importlib import resources
+
+from receiver.errors import StorageError
+from receiver.storage.sqlite.queries import queries
+
+APPLICATION_ID = 0x4C545256  # "LTRV"; set by the first migration
+
+_FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
+_KEY_BYTES = 32
+
+
+def steps() -> list[tuple[int, str]]:
+    """All migrations as (version, script), in order."""
+    folder = resources.files(__package__).joinpath("migrations")
+    found = [(match, entry) for entry in folder.iterdir() if (match := _FILE_NAME.fullmatch(entry.name))]
+    return sorted((int(match[1]), entry.read_text("utf-8")) for match, entry in found)
+
+
+def version(conn: sqlite3.Connection) -> int:
+    return int(conn.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check(conn: sqlite3.Connection, name: str) -> int:
+    """The schema's version. Raises StorageError for a database that is not ours or is too new."""
+    found = version(conn)
+    tables = conn.execute(queries("meta.sql")["count_objects"]).fetchone()[0]
+    application_id = conn.execute("PRAGMA application_id").fetchone()[0]
+    if tables and application_id != APPLICATION_ID:
+        raise StorageError(
+            f"'{name}' is not a leadterra-receiver database; name another file in 'storage.url'."
+        )
+    newest = steps()[-1][0]
+    if found > newest:
+        raise StorageError(
+            f"'{name}' has schema {found}, newer than the {newest} that this program knows; "
+            "install the version that wrote it, or a later one."
+        )
+    return found
+
+
+def migrate(conn: sqlite3.Connection, name: str, now_ms: int) -> None:
+    """Bring the schema up to date. Each step is one transaction, so a killed one is simply done again."""
+    found = check(conn, name)
+    for number, script in steps():
+        if number > found:
+            conn.executescript(script)
+    _first_facts(conn, now_ms)
+
+
+def _first_facts(conn: sqlite3.Connection, now_ms: int) -> None:
+    """Facts that are made once, when the database is: its install time and its own keys."""
+    facts = {
+        "installed_at": now_ms,
+        "lead_key": secrets.token_bytes(_KEY_BYTES),
+        "session_key": secrets.token_bytes(_KEY_BYTES),
+    }
+    conn.execute("BEGIN IMMEDIATE")
+    conn.executemany(queries("meta.sql")["insert_fact"], facts.items())
+    conn.execute("COMMIT")

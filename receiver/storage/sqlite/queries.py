@@ -1,0 +1,61 @@
+"""Loads the named queries of `sql/*.sql`; a text carries its name as a comment, so a slow log names it."""
+
+import re
+import sqlite3
+from collections.abc import Collection, Iterator
+from functools import cache
+from importlib import resources
+from typing import Any
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_LIST = re.compile(r"\(:\w+\.\.\.\)")
+
+
+class Queries:
+    """The named queries of one file; `queries["insert_message"]` is its text."""
+
+    def __init__(self, file_name: str) -> None:
+        text = resources.files(__package__).joinpath("sql", file_name).read_text("utf-8")
+        parts = _NAME.split(text)[1:]
+        self._texts = {
+            name: f"/* {name} */ {_without_comments(body)}"
+            for name, body in zip(parts[::2], parts[1::2], strict=True)
+        }
+        self._expanded: dict[tuple[str, int], str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        return self._texts[name]
+
+    def names(self) -> list[str]:
+        return list(self._texts)
+
+    def with_list(self, name: str, length: int) -> str:
+        """The query with its one `(:list...)` opened to `length` question marks."""
+        text = self._expanded.get((name, length))
+        if text is None:
+            marks = ",".join("?" * length)
+            text = self._expanded[name, length] = _LIST.sub(f"({marks})", self._texts[name])
+        return text
+
+
+def _without_comments(text: str) -> str:
+    lines = (line.partition("--")[0].rstrip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+@cache
+def queries(file_name: str) -> Queries:
+    return Queries(file_name)
+
+
+def select_by_keys(
+    conn: sqlite3.Connection, name: str, keys: Collection[Any], file_name: str = "ingest.sql"
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of a query over a list of keys; chunks are padded to a power of two, so few texts are prepared."""
+    sql = queries(file_name)
+    rest = list(keys)
+    while rest:
+        chunk, rest = rest[:512], rest[512:]
+        length = 1 << (len(chunk) - 1).bit_length()
+        padded = chunk + chunk[-1:] * (length - len(chunk))
+        yield from conn.execute(sql.with_list(name, length), padded)

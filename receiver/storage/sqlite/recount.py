@@ -1,0 +1,175 @@
+"""Counts the ledger anew and says where totals, series, minutes and spans differ from it.
+
+The count runs on one snapshot of a reading connection, while ingest goes on. Ingest changes ledger and
+figures by the same differences, so what was wrong at the snapshot is wrong by the same amount later:
+adding the differences in one transaction repairs the figures, and is visible all at once.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from receiver.events import STEP_NONE, Message, Origin
+from receiver.figures import (
+    MINUTE_MS,
+    QUARTER_MS,
+    REPLIED,
+    REPLIED_HUMAN,
+    REPLY,
+    STARTED,
+    Booking,
+    first_replies,
+    message_bookings,
+)
+from receiver.storage.sqlite.queries import queries
+from receiver.storage.sqlite.rollups import minute_horizon, minute_row
+
+CHUNK_ROWS = 50_000
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a long piece of work is; written by its thread, read by whoever watches."""
+
+    total: int = 0
+    done: int = 0
+
+
+@dataclass(slots=True)
+class Correction:
+    """The rows that differ from the ledger, each with the difference to add."""
+
+    totals: list[tuple[int, ...]] = field(default_factory=list)
+    series: list[tuple[int, ...]] = field(default_factory=list)
+    minutes: list[tuple[int, ...]] = field(default_factory=list)
+    contacted: list[int] = field(default_factory=list)
+    spans: list[int] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """How many rows differ."""
+        rows = len(self.totals) + len(self.series) + len(self.minutes)
+        return rows + len(self.contacted) + len(self.spans)
+
+
+def recount(conn: sqlite3.Connection, now_ms: int, progress: Progress) -> Correction:
+    """What is to be corrected, as of one snapshot. `conn` must not be in a transaction."""
+    sql = queries("recount.sql")
+    names = ("expected", "expected_minutes", "expected_spans")
+    for name in names:
+        conn.execute(sql[f"drop_{name}"])
+        conn.execute(sql[f"create_{name}"])
+    conn.execute("BEGIN")
+    try:
+        progress.total = conn.execute(sql["ledger_rows"]).fetchone()[0]
+        _Recount(conn, now_ms, progress).run()
+        return _differences(conn, minute_horizon(now_ms))
+    finally:
+        conn.execute("ROLLBACK")
+        for name in names:
+            conn.execute(sql[f"drop_{name}"])
+
+
+def _differences(conn: sqlite3.Connection, horizon_minute: int) -> Correction:
+    sql = queries("recount.sql")
+
+    def rows(name: str) -> list[tuple[int, ...]]:
+        return [tuple(row) for row in conn.execute(sql[name], {"horizon_minute": horizon_minute})]
+
+    return Correction(
+        totals=rows("totals_differences"),
+        series=rows("series_differences"),
+        minutes=rows("minutes_differences"),
+        contacted=[row[0] for row in rows("contacted_differences")],
+        spans=[row[0] for row in rows("span_differences")],
+    )
+
+
+def correct(conn: sqlite3.Connection, correction: Correction) -> None:
+    """Add the differences, in one transaction."""
+    sql = queries("ingest.sql")
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        conn.executemany(sql["add_totals"], correction.totals)
+        conn.executemany(sql["add_series"], correction.series)
+        conn.executemany(sql["add_minutes"], correction.minutes)
+        campaigns = {row[0] for row in correction.totals} | set(correction.contacted)
+        conn.executemany(sql["set_contacted"], [{"campaign": campaign} for campaign in campaigns])
+        conn.executemany(sql["measure_span"], [{"id": campaign} for campaign in correction.spans])
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
+
+
+_Places = Iterable[tuple[int, int, Booking]]
+
+
+class _Recount:
+    """Fills the temporary tables, chunk by chunk."""
+
+    def __init__(self, conn: sqlite3.Connection, now_ms: int, progress: Progress) -> None:
+        self._conn = conn
+        self._sql = queries("recount.sql")
+        self._horizon_minute = minute_horizon(now_ms)
+        self._progress = progress
+
+    def run(self) -> None:
+        after = b""
+        last = self._conn.execute(self._sql["last_key"]).fetchone()[0]
+        while last is not None and after < last:
+            values = {"after": after, "rows": CHUNK_ROWS - 1}
+            row = self._conn.execute(self._sql["chunk_end"], values).fetchone()
+            upto = last if row is None else row[0]
+            self._count_messages(after, upto)
+            self._progress.done += CHUNK_ROWS
+            after = upto
+        self._book(self._replies())
+        self._book(self._leads())
+        self._book((campaign, STEP_NONE, Booking(at, STARTED)) for campaign, at in self._rows("all_starts"))
+        self._progress.done = self._progress.total
+
+    def _rows(self, name: str, **values: object) -> sqlite3.Cursor:
+        return self._conn.execute(self._sql[name], values)
+
+    def _count_messages(self, after: bytes, upto: bytes) -> None:
+        chunk = {"after": after, "upto": upto}
+        self._rows("count_plain_series", **chunk)
+        self._rows("count_plain_minutes", **chunk, horizon=self._horizon_minute * MINUTE_MS)
+        self._rows("measure_plain_spans", **chunk)
+        self._book(self._bounced(self._rows("bounced_messages", **chunk).fetchall()))
+
+    def _bounced(self, rows: list[tuple[int, int, int | None, int | None, int | None]]) -> _Places:
+        for campaign, step, sent_at, soft_at, hard_at in rows:
+            message = Message(sent_at=sent_at, soft_at=soft_at, hard_at=hard_at)
+            for booking in message_bookings(message):
+                yield campaign, step, booking
+            # Figures leave out a soft bounce after a hard one, its campaign's span does not.
+            times = [at for at in (sent_at, soft_at, hard_at) if at is not None]
+            self._conn.execute(self._sql["widen_expected_span"], (campaign, min(times), max(times)))
+
+    def _replies(self) -> _Places:
+        for campaign, step, at, origin in self._rows("webhook_replies").fetchall():
+            if origin == Origin.WEBHOOK:
+                yield campaign, step, Booking(at, REPLY)
+            self._conn.execute(self._sql["widen_expected_span"], (campaign, at, at))
+
+    def _leads(self) -> _Places:
+        rows = self._rows("replies_by_lead").fetchall()
+        for (campaign, _), group in groupby(rows, key=lambda row: (row[0], row[1])):
+            first, first_human = first_replies([(at, step, text) for _, _, at, step, text in group])
+            if first is not None:
+                yield campaign, first.step, Booking(first.at, REPLIED)
+            if first_human is not None:
+                yield campaign, first_human.step, Booking(first_human.at, REPLIED_HUMAN)
+
+    def _book(self, places: _Places) -> None:
+        for campaign, step, (at, row) in places:
+            place = (campaign, step, at // QUARTER_MS)
+            self._conn.execute(self._sql["add_expected"], (*place, *row))
+            minute = at // MINUTE_MS
+            if minute >= self._horizon_minute:
+                self._conn.execute(self._sql["add_expected_minute"], minute_row((campaign, minute), row))
+            self._conn.execute(self._sql["widen_expected_span"], (campaign, at, at))

@@ -1,0 +1,74 @@
+"""Sums bookings and adds them to totals, series and minutes, in the caller's transaction."""
+
+import sqlite3
+from collections.abc import Iterable
+from operator import add
+
+from receiver.events import STEP_NONE
+from receiver.figures import FIGURES, MINUTE_MS, NOTHING, QUARTER_MS, Booking, Row
+from receiver.storage.sqlite.queries import queries
+
+WHOLE_CAMPAIGN = -1
+MINUTES_KEPT_MS = 12 * 3_600_000
+
+_MINUTE_FIGURES = [
+    FIGURES.index(name) for name in ("sent", "bounced", "bounced_soft", "replied", "replied_human")
+]
+_SENT = FIGURES.index("sent")
+
+
+def minute_horizon(now_ms: int) -> int:
+    """The oldest minute that is still kept."""
+    return (now_ms - MINUTES_KEPT_MS) // MINUTE_MS
+
+
+_Place = tuple[int, ...]
+
+
+class Rollups:
+    """Differences that one batch makes, by (campaign, step, minute); `write` adds them where they belong."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[int, int, int], Row] = {}
+
+    def book(self, campaign: int, step: int | None, bookings: Iterable[Booking]) -> None:
+        step = STEP_NONE if step is None else step
+        for at, row in bookings:
+            place = (campaign, step, at // MINUTE_MS)
+            held = self._rows.get(place)
+            self._rows[place] = row if held is None else tuple(map(add, held, row))
+
+    def unbook(self, campaign: int, step: int | None, bookings: Iterable[Booking]) -> None:
+        self.book(campaign, step, [Booking(at, tuple(-value for value in row)) for at, row in bookings])
+
+    def write(self, conn: sqlite3.Connection, now_ms: int) -> None:
+        sql = queries("ingest.sql")
+        totals: dict[_Place, Row] = {}
+        series: dict[_Place, Row] = {}
+        minutes: dict[_Place, Row] = {}
+        horizon = minute_horizon(now_ms)
+        for (campaign, step, minute), row in self._rows.items():
+            _merge(totals, (campaign, WHOLE_CAMPAIGN), row)
+            _merge(totals, (campaign, step), row)
+            _merge(series, (campaign, step, minute * MINUTE_MS // QUARTER_MS), row)
+            if minute >= horizon:
+                _merge(minutes, (campaign, minute), row)
+        conn.executemany(sql["add_totals"], _changed(totals))
+        conn.executemany(sql["add_series"], _changed(series))
+        conn.executemany(sql["add_minutes"], (minute_row(place, row) for place, row in minutes.items()))
+        moved = {campaign for (campaign, _), row in totals.items() if row[_SENT]}
+        conn.executemany(sql["set_contacted"], [{"campaign": campaign} for campaign in moved])
+
+
+def minute_row(place: _Place, row: Row) -> tuple[int, ...]:
+    """The figures that Leadterra has counters for, with what tells their definitions apart."""
+    return (*place, *(row[index] for index in _MINUTE_FIGURES))
+
+
+def _merge(rows: dict[_Place, Row], place: tuple[int, ...], row: Row) -> None:
+    held = rows.get(place)
+    rows[place] = row if held is None else tuple(map(add, held, row))
+
+
+def _changed(rows: dict[_Place, Row]) -> list[tuple[int, ...]]:
+    return [(*place, *row) for place, row in rows.items() if row != NOTHING]

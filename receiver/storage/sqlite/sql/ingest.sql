@@ -1,0 +1,188 @@
+-- Everything that one batch reads and writes. Rows go in by position, thousands a second: named
+-- parameters would cost a dictionary each. The order is that of the tables' columns.
+
+-- name: load_messages
+-- The ledger's rows of these messages.
+SELECT key, campaign, step, sent_at, first_received_at, sent_seq, domain, soft_at, hard_at, soft_seq,
+       hard_seq, soft_reason, hard_reason
+FROM messages WHERE key IN (:keys...)
+
+-- name: load_replies
+-- The ledger's rows of these replies.
+SELECT key, campaign, step, at, origin, first_received_at, seq, message, best_campaign, best_lead,
+       best_class, other_campaign, other_step, other_lead, other_class
+FROM replies WHERE key IN (:keys...)
+
+-- name: load_replies_to
+-- The replies that answer these messages.
+SELECT key, campaign, step, at, origin, first_received_at, seq, message, best_campaign, best_lead,
+       best_class, other_campaign, other_step, other_lead, other_class
+FROM replies WHERE message IN (:keys...)
+
+-- name: load_starts
+-- Which of these starts are known, and their journal rows.
+SELECT key, seq FROM starts WHERE key IN (:keys...)
+
+-- name: load_campaign
+-- A campaign's number, by the id that Leadterra gave it.
+SELECT id FROM campaigns WHERE campaign_id = ?
+
+-- name: load_campaign_id
+-- A campaign's Leadterra id, by its number.
+SELECT campaign_id FROM campaigns WHERE id = ?
+
+-- name: insert_campaign
+-- A campaign seen for the first time.
+INSERT INTO campaigns (campaign_id) VALUES (?) RETURNING id
+
+-- name: last_seq
+-- The newest journal row.
+SELECT max(seq) FROM journal
+
+-- name: insert_journal
+-- One kept body.
+INSERT INTO journal (seq, received_at, kind, key, campaign, role, copies, secret, peer, body)
+VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?)
+
+-- name: move_journal
+-- An event that belongs to another campaign now.
+UPDATE journal SET campaign = ? WHERE seq = ?
+
+-- name: count_copy
+-- One more delivery of an event.
+UPDATE journal SET copies = copies + 1 WHERE seq = ?
+
+-- name: load_bodies
+-- The bodies of these journal rows.
+SELECT seq, body FROM journal WHERE seq IN (:seqs...)
+
+-- name: load_variant
+-- Whether this unequal copy is kept already.
+SELECT seq FROM variants WHERE kind = ? AND key = ? AND digest = ?
+
+-- name: insert_variant
+-- An unequal copy of a known event.
+INSERT INTO variants (kind, key, digest, seq) VALUES (?, ?, ?, ?)
+
+-- name: load_variant_bodies
+-- Unequal copies of an event, to be compared with one more.
+SELECT body FROM variants JOIN journal USING (seq)
+WHERE variants.kind = ? AND variants.key = ? AND role = 2 ORDER BY seq LIMIT 20
+
+-- name: write_message
+-- A message's new state.
+INSERT INTO messages (key, campaign, step, sent_at, first_received_at, sent_seq, domain, soft_at, hard_at,
+                      soft_seq, hard_seq, soft_reason, hard_reason)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET
+    campaign = excluded.campaign, step = excluded.step, sent_at = excluded.sent_at,
+    first_received_at = excluded.first_received_at, sent_seq = excluded.sent_seq, domain = excluded.domain,
+    soft_at = excluded.soft_at, hard_at = excluded.hard_at, soft_seq = excluded.soft_seq,
+    hard_seq = excluded.hard_seq, soft_reason = excluded.soft_reason, hard_reason = excluded.hard_reason
+
+-- name: write_reply
+-- A reply's new state.
+INSERT INTO replies (key, campaign, step, at, origin, first_received_at, seq, message, best_campaign,
+                     best_lead, best_class, other_campaign, other_step, other_lead, other_class)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET
+    campaign = excluded.campaign, step = excluded.step, at = excluded.at, origin = excluded.origin,
+    first_received_at = excluded.first_received_at, seq = excluded.seq, message = excluded.message,
+    best_campaign = excluded.best_campaign, best_lead = excluded.best_lead, best_class = excluded.best_class,
+    other_campaign = excluded.other_campaign, other_step = excluded.other_step,
+    other_lead = excluded.other_lead, other_class = excluded.other_class
+
+-- name: write_start
+-- A start of a campaign.
+INSERT INTO starts (key, campaign, at, first_received_at, seq) VALUES (?, ?, ?, ?, ?)
+
+-- name: replies_of_lead
+-- A lead's replies in a campaign.
+SELECT at, step, class FROM replies WHERE campaign = ? AND lead = ?
+
+-- name: name_campaign
+-- The latest name wins; of two at the same time the smaller.
+UPDATE campaigns SET name = :name, name_at = :at
+WHERE id = :id AND (name_at IS NULL OR name_at < :at OR (name_at = :at AND :name < name))
+
+-- name: widen_campaign
+-- The earliest and latest event of a campaign.
+UPDATE campaigns SET first_event_at = min(coalesce(first_event_at, :first), :first),
+                     last_event_at = max(coalesce(last_event_at, :last), :last)
+WHERE id = :id
+
+-- name: load_span
+-- The earliest and latest event of a campaign as they are held.
+SELECT first_event_at, last_event_at FROM campaigns WHERE id = ?
+
+-- name: measure_span
+-- The earliest and latest event of a campaign, measured anew after the outermost one has moved away.
+UPDATE campaigns SET (first_event_at, last_event_at) = (
+    SELECT min(first), max(last) FROM (
+        SELECT min(min(coalesce(sent_at, 9223372036854775807), coalesce(soft_at, 9223372036854775807), coalesce(hard_at, 9223372036854775807))) AS first,
+               max(max(coalesce(sent_at, 0), coalesce(soft_at, 0), coalesce(hard_at, 0))) AS last
+        FROM messages WHERE campaign = :id
+        UNION ALL SELECT min(at), max(at) FROM replies WHERE campaign = :id
+        UNION ALL SELECT min(at), max(at) FROM starts WHERE campaign = :id))
+WHERE id = :id
+
+-- name: add_totals
+-- Differences of one campaign's totals, whole (step -1) or of one step.
+INSERT INTO totals (campaign, step, sent, attempted, accepted, bounced, bounced_hard, bounced_soft, replies,
+                    replied, replied_human, starts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (campaign, step) DO UPDATE SET
+    sent = sent + excluded.sent, attempted = attempted + excluded.attempted,
+    accepted = accepted + excluded.accepted, bounced = bounced + excluded.bounced,
+    bounced_hard = bounced_hard + excluded.bounced_hard, bounced_soft = bounced_soft + excluded.bounced_soft,
+    replies = replies + excluded.replies, replied = replied + excluded.replied,
+    replied_human = replied_human + excluded.replied_human, starts = starts + excluded.starts
+
+-- name: add_series
+-- Differences of one quarter of an hour.
+INSERT INTO series (campaign, step, quarter, sent, attempted, accepted, bounced, bounced_hard, bounced_soft,
+                    replies, replied, replied_human, starts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (campaign, quarter, step) DO UPDATE SET
+    sent = sent + excluded.sent, attempted = attempted + excluded.attempted,
+    accepted = accepted + excluded.accepted, bounced = bounced + excluded.bounced,
+    bounced_hard = bounced_hard + excluded.bounced_hard, bounced_soft = bounced_soft + excluded.bounced_soft,
+    replies = replies + excluded.replies, replied = replied + excluded.replied,
+    replied_human = replied_human + excluded.replied_human, starts = starts + excluded.starts
+
+-- name: add_minutes
+-- Differences of one minute.
+INSERT INTO minutes (campaign, minute, sent, bounced, bounced_soft, replied, replied_human)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (minute, campaign) DO UPDATE SET
+    sent = sent + excluded.sent, bounced = bounced + excluded.bounced,
+    bounced_soft = bounced_soft + excluded.bounced_soft, replied = replied + excluded.replied,
+    replied_human = replied_human + excluded.replied_human
+
+-- name: set_contacted
+-- The sends of the lowest step; the step that is not known sorts last.
+UPDATE totals SET contacted = coalesce((
+    SELECT steps.sent FROM totals AS steps
+    WHERE steps.campaign = :campaign AND steps.step >= 0 AND steps.sent > 0
+    ORDER BY steps.step LIMIT 1), 0)
+WHERE campaign = :campaign AND step = -1
+
+-- name: forget_minutes
+-- Minutes that no snapshot can ask for any more.
+DELETE FROM minutes WHERE minute < ?
+
+-- name: open_stretch
+-- A new stretch of acceptance.
+INSERT INTO accepting (started_at, last_at) VALUES (:started_at, :last_at) RETURNING id
+
+-- name: extend_stretch
+-- A commit worked: we accept until now.
+UPDATE accepting SET last_at = :last_at, stopped = :stopped WHERE id = :id
+
+-- name: insert_refusals
+-- A run of refusals with nothing accepted between.
+INSERT INTO refusing (started_at, last_at, refusals) VALUES (:started_at, :last_at, :count) RETURNING id
+
+-- name: extend_refusals
+-- The same run, grown.
+UPDATE refusing SET last_at = :last_at, refusals = :count WHERE id = :id

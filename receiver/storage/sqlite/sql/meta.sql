@@ -1,0 +1,21 @@
+-- Facts about the database itself.
+
+-- name: insert_fact
+-- A fact that is made once.
+INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING
+
+-- name: load_facts
+-- All facts.
+SELECT name, value FROM meta
+
+-- name: insert_secret
+-- A signing secret seen for the first time, by its keyed fingerprint.
+INSERT INTO secrets (fingerprint, first_seen_at) VALUES (:fingerprint, :now) ON CONFLICT DO NOTHING
+
+-- name: load_secret
+-- The number of a signing secret.
+SELECT id FROM secrets WHERE fingerprint = :fingerprint
+
+-- name: count_objects
+-- Whether a file holds anything at all.
+SELECT count(*) FROM sqlite_schema

@@ -1,0 +1,184 @@
+-- Counts the ledger anew beside the figures, in temporary tables of a reading connection.
+
+-- name: create_expected
+-- What series should hold.
+CREATE TEMP TABLE expected (
+    campaign INTEGER, step INTEGER, quarter INTEGER,
+    sent INTEGER, attempted INTEGER, accepted INTEGER, bounced INTEGER, bounced_hard INTEGER,
+    bounced_soft INTEGER, replies INTEGER, replied INTEGER, replied_human INTEGER, starts INTEGER,
+    PRIMARY KEY (campaign, quarter, step)
+) WITHOUT ROWID
+
+-- name: create_expected_minutes
+-- What minutes should hold.
+CREATE TEMP TABLE expected_minutes (
+    campaign INTEGER, minute INTEGER,
+    sent INTEGER, bounced INTEGER, bounced_soft INTEGER, replied INTEGER, replied_human INTEGER,
+    PRIMARY KEY (minute, campaign)
+) WITHOUT ROWID
+
+-- name: create_expected_spans
+-- What campaigns should hold.
+CREATE TEMP TABLE expected_spans (campaign INTEGER PRIMARY KEY, first INTEGER, last INTEGER)
+
+-- name: drop_expected
+-- Leave nothing behind.
+DROP TABLE IF EXISTS temp.expected
+
+-- name: drop_expected_minutes
+-- Leave nothing behind.
+DROP TABLE IF EXISTS temp.expected_minutes
+
+-- name: drop_expected_spans
+-- Leave nothing behind.
+DROP TABLE IF EXISTS temp.expected_spans
+
+-- name: ledger_rows
+-- How many rows there are to count.
+SELECT (SELECT count(*) FROM messages) + (SELECT count(*) FROM replies) + (SELECT count(*) FROM starts)
+
+-- name: chunk_end
+-- The key that ends the next chunk of messages.
+SELECT key FROM messages WHERE key > :after ORDER BY key LIMIT 1 OFFSET :rows
+
+-- name: last_key
+-- The greatest key.
+SELECT max(key) FROM messages
+
+-- name: count_plain_series
+-- Messages with a send and no bounce count the same everywhere: sums instead of rows.
+INSERT INTO expected
+SELECT campaign, step, sent_at / 900000, count(*), count(*), count(*), 0, 0, 0, 0, 0, 0, 0
+FROM messages
+WHERE key > :after AND key <= :upto AND campaign IS NOT NULL AND sent_at IS NOT NULL
+      AND soft_at IS NULL AND hard_at IS NULL
+GROUP BY 1, 2, 3
+ON CONFLICT (campaign, quarter, step) DO UPDATE SET
+    sent = sent + excluded.sent, attempted = attempted + excluded.attempted,
+    accepted = accepted + excluded.accepted
+
+-- name: count_plain_minutes
+-- The same by minute, as far back as minutes are kept.
+INSERT INTO expected_minutes
+SELECT campaign, sent_at / 60000, count(*), 0, 0, 0, 0
+FROM messages
+WHERE key > :after AND key <= :upto AND campaign IS NOT NULL AND sent_at >= :horizon
+      AND soft_at IS NULL AND hard_at IS NULL
+GROUP BY 1, 2
+ON CONFLICT (minute, campaign) DO UPDATE SET sent = sent + excluded.sent
+
+-- name: measure_plain_spans
+-- The earliest and latest plain send.
+INSERT INTO expected_spans
+SELECT campaign, min(sent_at), max(sent_at)
+FROM messages
+WHERE key > :after AND key <= :upto AND campaign IS NOT NULL AND sent_at IS NOT NULL
+      AND soft_at IS NULL AND hard_at IS NULL
+GROUP BY campaign
+ON CONFLICT (campaign) DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last)
+
+-- name: bounced_messages
+-- Messages with a bounce, to be booked one by one.
+SELECT campaign, step, sent_at, soft_at, hard_at
+FROM messages
+WHERE key > :after AND key <= :upto AND campaign IS NOT NULL AND (soft_at IS NOT NULL OR hard_at IS NOT NULL)
+
+-- name: webhook_replies
+-- Replies that came by webhook or from the API.
+SELECT campaign, step, at, origin FROM replies WHERE campaign IS NOT NULL
+
+-- name: replies_by_lead
+-- Replies of leads, lead by lead.
+SELECT campaign, lead, at, step, class FROM replies
+WHERE campaign IS NOT NULL AND lead IS NOT NULL ORDER BY campaign, lead
+
+-- name: all_starts
+-- Starts.
+SELECT campaign, at FROM starts
+
+-- name: add_expected
+-- One booking.
+INSERT INTO expected VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (campaign, quarter, step) DO UPDATE SET
+    sent = sent + excluded.sent, attempted = attempted + excluded.attempted,
+    accepted = accepted + excluded.accepted, bounced = bounced + excluded.bounced,
+    bounced_hard = bounced_hard + excluded.bounced_hard, bounced_soft = bounced_soft + excluded.bounced_soft,
+    replies = replies + excluded.replies, replied = replied + excluded.replied,
+    replied_human = replied_human + excluded.replied_human, starts = starts + excluded.starts
+
+-- name: add_expected_minute
+-- One booking, by minute.
+INSERT INTO expected_minutes VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (minute, campaign) DO UPDATE SET
+    sent = sent + excluded.sent, bounced = bounced + excluded.bounced,
+    bounced_soft = bounced_soft + excluded.bounced_soft, replied = replied + excluded.replied,
+    replied_human = replied_human + excluded.replied_human
+
+-- name: widen_expected_span
+-- One event.
+INSERT INTO expected_spans VALUES (?, ?, ?)
+ON CONFLICT (campaign) DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last)
+
+-- name: series_differences
+-- Expected less held, where they differ.
+SELECT campaign, step, quarter, sum(sent), sum(attempted), sum(accepted), sum(bounced), sum(bounced_hard),
+       sum(bounced_soft), sum(replies), sum(replied), sum(replied_human), sum(starts)
+FROM (
+    SELECT campaign, step, quarter, sent, attempted, accepted, bounced, bounced_hard, bounced_soft, replies,
+           replied, replied_human, starts
+    FROM temp.expected
+    UNION ALL
+    SELECT campaign, step, quarter, -sent, -attempted, -accepted, -bounced, -bounced_hard, -bounced_soft,
+           -replies, -replied, -replied_human, -starts
+    FROM series
+)
+GROUP BY campaign, quarter, step
+HAVING sum(sent) OR sum(attempted) OR sum(accepted) OR sum(bounced) OR sum(bounced_hard) OR sum(bounced_soft)
+       OR sum(replies) OR sum(replied) OR sum(replied_human) OR sum(starts)
+
+-- name: totals_differences
+-- Expected less held, where they differ; step -1 is the whole campaign.
+SELECT campaign, step, sum(sent), sum(attempted), sum(accepted), sum(bounced), sum(bounced_hard),
+       sum(bounced_soft), sum(replies), sum(replied), sum(replied_human), sum(starts)
+FROM (
+    SELECT campaign, step, sent, attempted, accepted, bounced, bounced_hard, bounced_soft, replies,
+           replied, replied_human, starts
+    FROM temp.expected
+    UNION ALL
+    SELECT campaign, -1, sent, attempted, accepted, bounced, bounced_hard, bounced_soft, replies,
+           replied, replied_human, starts
+    FROM temp.expected
+    UNION ALL
+    SELECT campaign, step, -sent, -attempted, -accepted, -bounced, -bounced_hard, -bounced_soft,
+           -replies, -replied, -replied_human, -starts
+    FROM totals
+)
+GROUP BY campaign, step
+HAVING sum(sent) OR sum(attempted) OR sum(accepted) OR sum(bounced) OR sum(bounced_hard) OR sum(bounced_soft)
+       OR sum(replies) OR sum(replied) OR sum(replied_human) OR sum(starts)
+
+-- name: minutes_differences
+-- Expected less held, where they differ, as far back as minutes are kept.
+SELECT campaign, minute, sum(sent), sum(bounced), sum(bounced_soft), sum(replied), sum(replied_human)
+FROM (
+    SELECT campaign, minute, sent, bounced, bounced_soft, replied, replied_human FROM temp.expected_minutes
+    UNION ALL
+    SELECT campaign, minute, -sent, -bounced, -bounced_soft, -replied, -replied_human
+    FROM minutes WHERE minute >= :horizon_minute
+)
+GROUP BY minute, campaign
+HAVING sum(sent) OR sum(bounced) OR sum(bounced_soft) OR sum(replied) OR sum(replied_human)
+
+-- name: contacted_differences
+-- Campaigns whose `contacted` is not the sends of their lowest step.
+SELECT whole.campaign FROM totals AS whole
+WHERE whole.step = -1 AND whole.contacted <> coalesce((
+    SELECT steps.sent FROM (
+        SELECT campaign, step, sum(sent) AS sent FROM temp.expected GROUP BY campaign, step
+    ) AS steps
+    WHERE steps.campaign = whole.campaign AND steps.sent > 0 ORDER BY steps.step LIMIT 1), 0)
+
+-- name: span_differences
+-- Campaigns whose earliest or latest event is another than held.
+SELECT id FROM campaigns LEFT JOIN temp.expected_spans ON campaign = id
+WHERE first_event_at IS NOT first OR last_event_at IS NOT last

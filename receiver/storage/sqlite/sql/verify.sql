@@ -1,0 +1,38 @@
+-- Compares the ledger with the journal it was made from.
+
+-- name: reach
+-- How far back the journal reaches.
+SELECT min(seq) AS first_seq, min(received_at) AS since, count(*) AS bodies FROM journal
+
+-- name: bodies
+-- Understood bodies in the order of their events, so that copies of one event stand together.
+SELECT seq, kind, key, body FROM journal WHERE role IN (1, 2) ORDER BY key, kind, seq
+
+-- name: message
+-- One message's state.
+SELECT campaign_id, step, sent_at, soft_at, hard_at, soft_reason, hard_reason, domain, sent_seq, soft_seq, hard_seq
+FROM messages LEFT JOIN campaigns ON campaigns.id = messages.campaign WHERE key = :key
+
+-- name: reply
+-- One reply's state.
+SELECT origin, at, best.campaign_id, best_lead, best_class, other.campaign_id, other_step, other_lead, other_class,
+       message, seq
+FROM replies
+LEFT JOIN campaigns AS best ON best.id = best_campaign
+LEFT JOIN campaigns AS other ON other.id = other_campaign
+WHERE key = :key
+
+-- name: start
+-- One start.
+SELECT campaign_id, at, seq FROM starts JOIN campaigns ON campaigns.id = campaign WHERE key = :key
+
+-- name: events_without_body
+-- Events whose first delivery should still be in the journal and is not.
+SELECT count(*) FROM (
+    SELECT sent_seq AS seq, key FROM messages WHERE sent_seq >= :first_seq
+    UNION ALL SELECT soft_seq, key FROM messages WHERE soft_seq >= :first_seq
+    UNION ALL SELECT hard_seq, key FROM messages WHERE hard_seq >= :first_seq
+    UNION ALL SELECT seq, key FROM replies WHERE seq >= :first_seq
+    UNION ALL SELECT seq, key FROM starts WHERE seq >= :first_seq
+) AS event
+WHERE NOT EXISTS (SELECT 1 FROM journal WHERE journal.seq = event.seq AND journal.key = event.key)

@@ -1,0 +1,126 @@
+"""The SQLite store as the service sees it: asynchronous, one writer, a few readers."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from receiver.errors import QueryTimeoutError, StorageError
+from receiver.leadterra.payloads import Parser
+from receiver.storage.deliveries import Delivery, Outcome, Refusals, Stretch
+from receiver.storage.faults import Fault, classify
+from receiver.storage.sqlite.connection import Connection, connect, open_for_reading, open_for_writing
+from receiver.storage.sqlite.ledger import Ledger
+from receiver.storage.sqlite.migrate import migrate
+from receiver.storage.sqlite.recount import Correction, correct
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Store:
+    """The one writing connection. Every method is one transaction; call them one at a time."""
+
+    def __init__(self, path: Path, connection: Connection, ledger: Ledger) -> None:
+        self.path = path
+        self.parser: Parser = ledger.parser
+        self.installed_at = ledger.installed_at
+        self._connection = connection
+        self._ledger = ledger
+
+    @classmethod
+    async def open(cls, path: Path, now_ms: int) -> "Store":
+        """Opens, checks and migrates the database; raises StorageError naming what is wrong."""
+        connection = await connect(partial(open_for_writing, path))
+        try:
+            ledger = await connection.run(_prepare, path, now_ms)
+        except sqlite3.DatabaseError as error:
+            await connection.close()
+            raise StorageError(f"The database '{path}' cannot be used: {error}.") from error
+        except BaseException:
+            await connection.close()
+            raise
+        return cls(path, connection, ledger)
+
+    async def commit(
+        self,
+        deliveries: Sequence[Delivery],
+        now_ms: int,
+        stretch: Stretch,
+        refusals: Refusals | None,
+    ) -> list[Outcome]:
+        """Deliveries and all that follows from them; durable on return."""
+        return await self._connection.run(self._ledger.commit, deliveries, now_ms, stretch, refusals)
+
+    async def secret_ids(self, secrets: Sequence[bytes], now_ms: int) -> list[int]:
+        """The numbers under which the journal knows these signing secrets."""
+        return [await self._connection.run(self._ledger.secret_id, secret, now_ms) for secret in secrets]
+
+    async def retry(self, ids: Sequence[int], now_ms: int) -> dict[str, int]:
+        """Reads quarantined bodies again: counts of retried, stored, duplicate, still_quarantined."""
+        return await self._connection.run(self._ledger.retry, ids, now_ms)
+
+    async def retry_due(self, now_ms: int) -> int:
+        """Takes in bodies that were ahead of their time; how many are understood now."""
+        counts = await self._connection.run(self._ledger.retry_due, now_ms)
+        return counts["stored"] + counts["duplicate"]
+
+    async def correct(self, correction: Correction) -> None:
+        """Adds the differences that a recount found, all at once."""
+        await self._connection.run(correct, correction)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+def _prepare(conn: sqlite3.Connection, path: Path, now_ms: int) -> Ledger:
+    migrate(conn, str(path), now_ms)
+    return Ledger(conn)
+
+
+class Readers:
+    """A few read-only connections, each with its own thread; a read that takes too long is interrupted."""
+
+    def __init__(self, connections: list[Connection], timeout_s: float) -> None:
+        self._all = connections
+        self._idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
+        for connection in connections:
+            self._idle.put_nowait(connection)
+        self._timeout_s = timeout_s
+
+    @classmethod
+    async def open(cls, path: Path, count: int = 3, timeout_s: float = 5.0) -> "Readers":
+        connections: list[Connection] = []
+        try:
+            while len(connections) < count:
+                connections.append(await connect(partial(open_for_reading, path)))
+        except BaseException:
+            for connection in connections:
+                await connection.close()
+            raise
+        return cls(connections, timeout_s)
+
+    async def run(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The result of `function(connection, …)`. Raises QueryTimeoutError when it took too long."""
+        connection = await self._idle.get()
+        try:
+            work = asyncio.ensure_future(connection.run(function, *args, **kwargs))
+            done, _ = await asyncio.wait({work}, timeout=self._timeout_s)
+            if not done:
+                await connection.interrupt()
+            return await work
+        except sqlite3.OperationalError as error:
+            if classify(error) is Fault.INTERRUPTED:
+                text = f"The query took longer than {self._timeout_s:g} s; ask for less at once."
+                raise QueryTimeoutError(text) from error
+            raise
+        finally:
+            self._idle.put_nowait(connection)
+
+    async def close(self) -> None:
+        for connection in self._all:
+            await connection.close()
