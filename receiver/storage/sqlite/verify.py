@@ -81,10 +81,8 @@ class _Comparison:
             return
         kind = events[0].kind
         if kind is Kind.STARTED:
-            self._judge(
-                self._start_row(key),
-                lambda row: (row[0], row[1]) == (events[0].campaign, events[0].occurred_at),
-            )
+            start = (events[0].campaign, events[0].occurred_at)
+            self._judge(self._one("start", key), lambda row: tuple(row)[:2] == start)
         elif kind is Kind.REPLY:
             self._judge(self._one("reply", key), lambda row: self._reply_fits(row, events))
         else:
@@ -98,9 +96,6 @@ class _Comparison:
 
     def _one(self, name: str, key: bytes) -> Any:
         return self._conn.execute(self._sql[name], {"key": key}).fetchone()
-
-    def _start_row(self, key: bytes) -> Any:
-        return self._one("start", key)
 
     def _message_fits(self, row: Any, events: list[Event]) -> bool:
         (campaign, step, sent_at, soft_at, hard_at, soft_reason, hard_reason, domain) = tuple(row)[:8]
@@ -118,12 +113,12 @@ class _Comparison:
 def _is_join(held: Any, empty: Any, events: list[Event], *, whole: bool) -> bool:
     """Whether `held` is the join of the events. Where older bodies have gone it need only contain them."""
     joined = empty if whole else held
-    before = repr_of(held)
+    before = _fields(held)
     for event in events:
         joined.join(event)
-    return repr_of(joined) == before
+    return _fields(joined) == before
 
 
-def repr_of(state: Any) -> tuple[Any, ...]:
+def _fields(state: Any) -> tuple[Any, ...]:
     """A state's fields, to be compared."""
     return tuple(getattr(state, name) for name in state.__dataclass_fields__)
