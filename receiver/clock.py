@@ -31,7 +31,7 @@ class SystemClock:
 
 
 class SimulatedClock:
-    """Begins at `start_ms` and runs `speed` times as fast until it reaches real time; then it is real time."""
+    """Begins at `start_ms`, runs `speed` times as fast until it reaches real time, and is real time then."""
 
     def __init__(self, start_ms: int, speed: float) -> None:
         self._start_ms = start_ms

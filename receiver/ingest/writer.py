@@ -46,7 +46,7 @@ class _Waiter:
 
 
 class Writer:
-    """Owns the store's writing side. `submit` returns once the delivery is durable, or raises UnavailableError.
+    """Owns the store's writing side. `submit` returns once the delivery is durable, else raises.
 
     `version` moves with every commit that changed an answer. `failed` is set when the store cannot be
     trusted any more (a failed fsync, a damaged file): the process must end.
@@ -89,10 +89,8 @@ class Writer:
             raise UnavailableError("The receiver is shutting down; send the event again.", 5)
         limits = self._limits
         size = len(delivery.body)
-        if (
-            len(self._waiting) >= limits.queue_max_events
-            or self._waiting_bytes + size > limits.queue_max_bytes
-        ):
+        queue_full = len(self._waiting) >= limits.queue_max_events
+        if queue_full or self._waiting_bytes + size > limits.queue_max_bytes:
             raise UnavailableError("Too many events wait to be stored; send the event again.", 5)
         future: asyncio.Future[Outcome] = self._loop.create_future()
         self._waiting.append(_Waiter(delivery, future, self._loop.time() + limits.commit_timeout_s))
@@ -126,6 +124,15 @@ class Writer:
                 await self._tasks[1]
 
     async def _run(self) -> None:
+        try:
+            await self._take_turns()
+        except Exception as error:  # a writer that died must not leave a server that hangs
+            log.critical("writer_failed", exc_info=error)
+            self.failed.set()
+        if self.failed.is_set():
+            self._refuse_all()
+
+    async def _take_turns(self) -> None:
         while not self.failed.is_set():
             await self._until_needed()
             async with self._turn:
@@ -139,7 +146,6 @@ class Writer:
                     await self._take_in_due()
             if self._full and not self._closing:
                 await asyncio.sleep(_PAUSE_S)
-        self._fail_all("The database failed; the receiver stops.")
 
     async def _until_needed(self) -> None:
         """Wait for a delivery, at most until the next heartbeat is due."""
@@ -202,15 +208,15 @@ class Writer:
         self.version += 1
         self.heartbeat.committed(accepted=True)
         self._meters.batch(len(deliveries), self._loop.time() - begun)
+        self._count_late(deliveries, outcomes, now)
+        return outcomes
+
+    def _count_late(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], now: int) -> None:
+        """Events that come later than any retry should prove the late horizon wrong."""
         for delivery, outcome in zip(deliveries, outcomes, strict=True):
             event = delivery.parsed
-            if (
-                outcome is Outcome.STORED
-                and isinstance(event, Event)
-                and now - event.occurred_at > LATE_HORIZON_MS
-            ):
-                self._meters.late.inc()
-        return outcomes
+            if outcome is Outcome.STORED and isinstance(event, Event):
+                self._meters.late.inc(now - event.occurred_at > LATE_HORIZON_MS)
 
     async def _beat(self, *, stopped: bool = False) -> None:
         """An empty commit: proves that one works, and extends the stretch of acceptance."""
@@ -257,9 +263,9 @@ class Writer:
                     break
                 _refuse([waiter], "The event was not stored in time; send it again.")
 
-    def _fail_all(self, text: str) -> None:
+    def _refuse_all(self) -> None:
         while self._waiting:
-            _refuse(self._take_batch(), text)
+            _refuse(self._take_batch(), "The database failed; the receiver stops. Send the event again.")
 
 
 def _refuse(waiters: Sequence[_Waiter], text: str) -> None:
