@@ -195,9 +195,7 @@ def test_listening_beyond_loopback_needs_an_access_key() -> None:
     assert problems({"RECEIVER_SERVER__HOST": "0.0.0.0"}) == [refusal]  # noqa: S104  # refused is the point
     for host in ("localhost", "127.0.0.9", "::1"):
         assert from_env(RECEIVER_SERVER__HOST=host).settings.server.host == host
-    assert from_env(
-        RECEIVER_SERVER__HOST="h", RECEIVER_ACCESS__ADMIN_KEYS=f'["{HASH}"]'
-    ).settings.access.has_keys
+    assert from_env(RECEIVER_SERVER__HOST="h", RECEIVER_ACCESS__ADMIN_KEYS=f'["{HASH}"]').settings.access.has_keys
 
 
 def test_a_bad_key_is_not_also_reported_as_a_missing_one() -> None:
@@ -209,8 +207,7 @@ def test_simulated_time_is_refused_against_the_real_leadterra() -> None:
     environ = {"RECEIVER_CLOCK__START": "2025-06-11T09:00:00Z", "RECEIVER_CLOCK__SPEED": "60"}
     why = "but 'leadterra.base_url' is not a loopback address"
     assert problems(environ) == [
-        f"Setting 'clock.start' is 2025-06-11T09:00:00Z, {why}; "
-        "leave it out, simulated time is for tests and demos.",
+        f"Setting 'clock.start' is 2025-06-11T09:00:00Z, {why}; leave it out, simulated time is for tests and demos.",
         f"Setting 'clock.speed' is 60, {why}; use 1, simulated time is for tests and demos.",
     ]
     assert load(None, environ | LOOPBACK, {}).settings.clock.speed == 60

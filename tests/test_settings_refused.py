@@ -121,8 +121,7 @@ def toml_problems(folder: Path, text: str) -> list[str]:
         (
             "RECONCILE__MESSAGE_SENT_MEANS",
             "queued",
-            "Setting 'reconcile.message_sent_means' is 'queued'; "
-            "use auto, sent, delivered or delivered+bounced.",
+            "Setting 'reconcile.message_sent_means' is 'queued'; use auto, sent, delivered or delivered+bounced.",
         ),
         (
             "RECONCILE__BOUNCED_MEANS",

@@ -7,8 +7,13 @@ import click
 
 from receiver import __version__
 from receiver.cli.config import config
+from receiver.cli.health import health
 from receiver.cli.keys import keys
 from receiver.cli.options import end_with, say
+from receiver.cli.quarantine import quarantine
+from receiver.cli.rebuild import rebuild
+from receiver.cli.serve import serve
+from receiver.cli.verify import verify
 from receiver.errors import ReceiverError
 
 # Before it, two connections that checkpoint a WAL at the same time can corrupt it.
@@ -58,8 +63,8 @@ def cli() -> None:
     """Take Leadterra's webhooks in durably and serve figures that say how far they can be trusted."""
 
 
-cli.add_command(config)
-cli.add_command(keys)
+for command in (serve, quarantine, rebuild, verify, keys, config, health):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -30,9 +30,7 @@ class Meters:
         )
         self.queue = Gauge("receiver_queue_events", "Events that wait to be stored.", registry=self.registry)
         self.wal = Gauge("receiver_wal_bytes", "Size of the write-ahead log.", registry=self.registry)
-        self.accepting = Gauge(
-            "receiver_accepting", "1 while deliveries are taken in.", registry=self.registry
-        )
+        self.accepting = Gauge("receiver_accepting", "1 while deliveries are taken in.", registry=self.registry)
         self.quarantine = Gauge(
             "receiver_quarantine_bytes", "Size of unresolved quarantined bodies.", registry=self.registry
         )
@@ -52,7 +50,9 @@ class Meters:
         """Count an answer; folded into the counter when it is read, because this runs for every delivery."""
         self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
 
-    def delivered_at(self, now_ms: int) -> None:
+    def delivered(self, outcome: str, now_ms: int) -> None:
+        """Count a delivery that was taken in."""
+        self.delivery(outcome)
         self._last_delivery_ms = now_ms
 
     def render(self) -> bytes:

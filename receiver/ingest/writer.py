@@ -201,9 +201,7 @@ class Writer:
     async def _write(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         now = self._clock.now_ms()
         begun = self._loop.time()
-        outcomes = await self._store.commit(
-            deliveries, now, self.heartbeat.stretch(), self.heartbeat.refusals()
-        )
+        outcomes = await self._store.commit(deliveries, now, self.heartbeat.stretch(), self.heartbeat.refusals())
         self._full = False
         self.version += 1
         self.heartbeat.committed(accepted=True)

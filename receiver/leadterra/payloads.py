@@ -259,9 +259,7 @@ def _read_bounced(reading: _Reading) -> Event | Unread:
         return reading.unread(campaign, kind, key)
     reason = data.get("bounceReason")
     reason = reason[:_REASON_MAX] if type(reason) is str and reason else None
-    return Event(
-        kind, key, at, campaign, step, reason, domain_of(reading.recipient()), reading.campaign_name()
-    )
+    return Event(kind, key, at, campaign, step, reason, domain_of(reading.recipient()), reading.campaign_name())
 
 
 def _read_reply(reading: _Reading) -> Event | Unread:
@@ -295,6 +293,16 @@ def _read_reply(reading: _Reading) -> Event | Unread:
         lead=lead,
         classification=classification,
     )
+
+
+def message_id_of(body: bytes) -> str | None:
+    """The messageId that a body names, to be shown beside an event."""
+    payload = orjson.loads(body)
+    data = payload.get("data", {})
+    reply = data.get("reply")
+    found = reply.get("messageId") if type(reply) is dict else None
+    found = found or data.get("messageId")
+    return found if type(found) is str else None
 
 
 def _name(value: object) -> str | None:

@@ -22,9 +22,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 }
 FIELDS: Mapping[str, FieldInfo] = {
-    f"{section}.{name}": field
-    for section, model in SECTIONS.items()
-    for name, field in model.model_fields.items()
+    f"{section}.{name}": field for section, model in SECTIONS.items() for name, field in model.model_fields.items()
 }
 
 

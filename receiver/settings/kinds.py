@@ -158,9 +158,7 @@ def _lower(value: object) -> object:
 
 AnyCase = BeforeValidator(_lower)
 Host = Annotated[str, AfterValidator(_check_host), Allowed("an IP address or a host name")]
-Proxies = Annotated[
-    tuple[str, ...], AfterValidator(_check_proxies), Allowed("a list of IP addresses or networks")
-]
+Proxies = Annotated[tuple[str, ...], AfterValidator(_check_proxies), Allowed("a list of IP addresses or networks")]
 RootPath = Annotated[
     str,
     AfterValidator(_check_root_path),
@@ -201,9 +199,7 @@ Campaigns = Annotated[
     AfterValidator(_check_campaigns),
     Allowed("a list of campaign ids, each 1 to 128 letters, digits and _ . : -"),
 ]
-Interval = Annotated[
-    float, Field(ge=0, le=86400), AfterValidator(_check_interval), Allowed("0 or 1 to 86400")
-]
+Interval = Annotated[float, Field(ge=0, le=86400), AfterValidator(_check_interval), Allowed("0 or 1 to 86400")]
 StartTime = Annotated[
     datetime | None,
     BeforeValidator(_parse_time),

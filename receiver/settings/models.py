@@ -38,9 +38,7 @@ class Section(BaseModel):
 class ServerSettings(Section):
     """Where and how the HTTP server listens."""
 
-    host: Host = Field(
-        "127.0.0.1", description="Address to listen on; anything but loopback needs an access key."
-    )
+    host: Host = Field("127.0.0.1", description="Address to listen on; anything but loopback needs an access key.")
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
     max_connections: int = Field(
         2000, ge=1, le=100_000, description="Most connections open at once; further ones are answered 503."
@@ -124,9 +122,7 @@ class LeadterraSettings(Section):
         description="API key, also read from LEADTERRA_API_KEY; without it reconciliation is off.",
         examples=["sk_live_…"],
     )
-    timeout_s: float = Field(
-        15, ge=0.1, le=300, description="Seconds that one request to Leadterra may take."
-    )
+    timeout_s: float = Field(15, ge=0.1, le=300, description="Seconds that one request to Leadterra may take.")
     concurrency: int = Field(8, ge=1, le=32, description="Most requests to Leadterra at the same time.")
 
 

@@ -75,9 +75,7 @@ def _read_toml(path: Path, gathered: Gathered) -> None:
         if section not in SECTIONS:
             gathered.problems.append(f"Unknown section {section!r} in '{path}'; use {_listed(SECTIONS)}.")
         elif not isinstance(table, dict):
-            gathered.problems.append(
-                f"'{section}' in '{path}' is not a section; write [{section}] above its keys."
-            )
+            gathered.problems.append(f"'{section}' in '{path}' is not a section; write [{section}] above its keys.")
         else:
             _take_table(section, table, path, gathered)
 

@@ -59,8 +59,7 @@ def test_check_refuses_a_database_in_a_folder_that_does_not_exist(run: Run, tmp_
     result = run("config", "check", RECEIVER_STORAGE__URL="sqlite:///no/r.db")
     assert (result.exit_code, result.stderr) == (
         78,
-        f"Setting 'storage.url' is 'sqlite:///no/r.db'; "
-        f"use a folder that exists, or create '{tmp_path}/no'.\n",
+        f"Setting 'storage.url' is 'sqlite:///no/r.db'; use a folder that exists, or create '{tmp_path}/no'.\n",
     )
 
 
@@ -146,9 +145,7 @@ def test_flags_beat_everything_for_a_command(monkeypatch: pytest.MonkeyPatch) ->
     assert (loaded.settings.server.port, loaded.sources["server.port"]) == (2, "--port")
 
 
-def test_the_version_names_sqlite_too_and_warns_of_an_old_one(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_version_names_sqlite_too_and_warns_of_an_old_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version", "3.40.1")
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 40, 1))
     result = run("--version")

@@ -26,9 +26,7 @@ _MESSAGE_KINDS = (Kind.SENT, Kind.SOFT_BOUNCE, Kind.HARD_BOUNCE)
 class Batch:
     """Takes deliveries into the ledger within one transaction; `apply` gives each one's outcome."""
 
-    def __init__(
-        self, conn: sqlite3.Connection, numbers: CampaignNumbers, copies: Copies, now_ms: int
-    ) -> None:
+    def __init__(self, conn: sqlite3.Connection, numbers: CampaignNumbers, copies: Copies, now_ms: int) -> None:
         self._conn = conn
         self._sql = queries("ingest.sql")
         self._numbers = numbers
@@ -84,9 +82,7 @@ class Batch:
             if row[0] not in self._replies:
                 self._hold_reply(row)
         links.update(reply.message_key for reply in self._replies.values() if reply.message_key is not None)
-        for row in self._rows(
-            "load_messages", sends | keys[Kind.SOFT_BOUNCE] | keys[Kind.HARD_BOUNCE] | links
-        ):
+        for row in self._rows("load_messages", sends | keys[Kind.SOFT_BOUNCE] | keys[Kind.HARD_BOUNCE] | links):
             message = MessageRow.load(self._conn, self._numbers, row)
             self._messages[row[0]] = message
             self._messages_before[row[0]] = message_state(message)
@@ -219,9 +215,7 @@ class Batch:
         self._conn.executemany(self._sql["write_message"], rows)
         self._conn.executemany(self._sql["move_journal"], moved)
 
-    def _unbook_message(
-        self, before: MessageRow, moved: list[tuple[int | None, int]], now: MessageRow
-    ) -> None:
+    def _unbook_message(self, before: MessageRow, moved: list[tuple[int | None, int]], now: MessageRow) -> None:
         if before.campaign is not None:
             number = self._numbers.number(self._conn, before.campaign)
             self._rollups.unbook(number, before.step, message_bookings(before))
@@ -232,9 +226,7 @@ class Batch:
 
     def _write_replies(self) -> None:
         changed = {
-            key: reply
-            for key, reply in self._replies.items()
-            if self._replies_before.get(key) != reply_state(reply)
+            key: reply for key, reply in self._replies.items() if self._replies_before.get(key) != reply_state(reply)
         }
         befores = [ReplyRow(*self._replies_before[key]) for key in changed if key in self._replies_before]
         leads = Leads(self._conn, self._numbers, [*befores, *changed.values()])

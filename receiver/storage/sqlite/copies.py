@@ -43,9 +43,7 @@ class Copies:
             return
         seqs = {seq for _, _, _, seq in self._noted if seq is not None}
         self._bodies.update(select_by_keys(self._conn, "load_bodies", seqs - self._bodies.keys()))
-        self._conn.executemany(
-            self._sql["count_copy"], [(seq,) for _, _, _, seq in self._noted if seq is not None]
-        )
+        self._conn.executemany(self._sql["count_copy"], [(seq,) for _, _, _, seq in self._noted if seq is not None])
         for delivery, kind, key, seq in self._noted:
             first_body = self._bodies.get(seq) if seq is not None else None
             if delivery.body != first_body:
@@ -64,16 +62,12 @@ class Copies:
                 quarantine.add_conflict(delivery, event, field)
         role = COPY if isinstance(event, Event) else COPY_NOT_UNDERSTOOD
         place = (self.next_seq, delivery.received_at, kind, key, None, role)
-        self._conn.execute(
-            self._sql["insert_journal"], (*place, delivery.secret, delivery.peer, delivery.body)
-        )
+        self._conn.execute(self._sql["insert_journal"], (*place, delivery.secret, delivery.peer, delivery.body))
         self._conn.execute(self._sql["insert_variant"], (*identity, self.next_seq))
         self.next_seq += 1
 
     def _contradicts(self, event: Event, first_body: bytes | None) -> str | None:
-        earlier = [
-            row[0] for row in self._conn.execute(self._sql["load_variant_bodies"], (event.kind, event.key))
-        ]
+        earlier = [row[0] for row in self._conn.execute(self._sql["load_variant_bodies"], (event.kind, event.key))]
         for body in [first_body, *earlier]:
             other = self._parser.parse(body, None) if body is not None else None
             if isinstance(other, Event):

@@ -13,9 +13,7 @@ from receiver.storage.sqlite.rows import ReplyRow, step_in
 class Leads:
     """The (campaign, lead) pairs that changed replies touch: unbook what they counted, later book it anew."""
 
-    def __init__(
-        self, conn: sqlite3.Connection, numbers: CampaignNumbers, replies: Iterable[ReplyRow]
-    ) -> None:
+    def __init__(self, conn: sqlite3.Connection, numbers: CampaignNumbers, replies: Iterable[ReplyRow]) -> None:
         self._conn = conn
         self._pairs = {
             (numbers.number(conn, reply.campaign), reply.lead)

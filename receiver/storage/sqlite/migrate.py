@@ -31,9 +31,7 @@ def check(conn: sqlite3.Connection, name: str) -> int:
     tables = conn.execute(queries("meta.sql")["count_objects"]).fetchone()[0]
     application_id = conn.execute("PRAGMA application_id").fetchone()[0]
     if tables and application_id != APPLICATION_ID:
-        raise StorageError(
-            f"'{name}' is not a leadterra-receiver database; name another file in 'storage.url'."
-        )
+        raise StorageError(f"'{name}' is not a leadterra-receiver database; name another file in 'storage.url'.")
     newest = steps()[-1][0]
     if found > newest:
         raise StorageError(

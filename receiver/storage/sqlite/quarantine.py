@@ -56,9 +56,7 @@ class Quarantine:
         return [row[0] for row in self._conn.execute(self._sql["due"], {"now": now_ms})]
 
     def open_ids(self, reason: str | None, after: int) -> list[int]:
-        return [
-            row[0] for row in self._conn.execute(self._sql["open_ids"], {"reason": reason, "after": after})
-        ]
+        return [row[0] for row in self._conn.execute(self._sql["open_ids"], {"reason": reason, "after": after})]
 
     def take(self, ids: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         """Unresolved rows: (id, reason, received_at, secret, peer, body)."""

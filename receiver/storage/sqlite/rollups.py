@@ -11,9 +11,7 @@ from receiver.storage.sqlite.queries import queries
 WHOLE_CAMPAIGN = -1
 MINUTES_KEPT_MS = 12 * 3_600_000
 
-_MINUTE_FIGURES = [
-    FIGURES.index(name) for name in ("sent", "bounced", "bounced_soft", "replied", "replied_human")
-]
+_MINUTE_FIGURES = [FIGURES.index(name) for name in ("sent", "bounced", "bounced_soft", "replied", "replied_human")]
 _SENT = FIGURES.index("sent")
 
 

@@ -45,9 +45,7 @@ class MessageRow(Message):
 
     @classmethod
     def load(cls, conn: sqlite3.Connection, numbers: CampaignNumbers, row: tuple[Any, ...]) -> "MessageRow":
-        (_, campaign, step, sent_at, received_at, sent_seq, domain, soft_at, hard_at, soft_seq, hard_seq) = (
-            row[:11]
-        )
+        (_, campaign, step, sent_at, received_at, sent_seq, domain, soft_at, hard_at, soft_seq, hard_seq) = row[:11]
         return cls(
             campaign=None if campaign is None else numbers.campaign_id(conn, campaign),
             step=step_in(step),
@@ -105,9 +103,7 @@ class ReplyRow(Reply):
 
     @classmethod
     def load(cls, conn: sqlite3.Connection, numbers: CampaignNumbers, row: tuple[Any, ...]) -> "ReplyRow":
-        (_, campaign, step, at, origin, received_at, seq, message, best_campaign, best_lead, best_class) = (
-            row[:11]
-        )
+        (_, campaign, step, at, origin, received_at, seq, message, best_campaign, best_lead, best_class) = row[:11]
         other_campaign, other_step, other_lead, other_class = row[11:]
 
         def text(number: int | None) -> str | None:

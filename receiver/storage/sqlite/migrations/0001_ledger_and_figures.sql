@@ -183,6 +183,29 @@ CREATE TABLE refusing (
     refusals INTEGER NOT NULL
 ) STRICT;
 
+-- One campaign with its totals and starts; campaigns without any event of their own are not shown.
+CREATE VIEW campaign_rows AS
+SELECT campaigns.id, campaign_id, name, first_event_at, last_event_at,
+       (SELECT min(at) FROM starts WHERE starts.campaign = campaigns.id) AS started_at,
+       (SELECT max(at) FROM starts WHERE starts.campaign = campaigns.id) AS last_started_at,
+       sent, attempted, accepted, contacted, bounced, bounced_hard, bounced_soft, replies, replied,
+       replied_human, totals.starts AS starts
+FROM campaigns JOIN totals ON totals.campaign = campaigns.id AND totals.step = -1
+WHERE first_event_at IS NOT NULL;
+
+-- One event at its first delivery, as the ledger knows it now, while the journal keeps the body.
+CREATE VIEW event_rows AS
+SELECT journal.seq AS seq, journal.kind AS kind, journal.campaign AS campaign, campaign_id, received_at, copies,
+       body, coalesce(messages.step, replies.step) AS step,
+       CASE journal.kind WHEN 1 THEN starts.at WHEN 2 THEN sent_at WHEN 3 THEN soft_at WHEN 4 THEN hard_at
+                         ELSE replies.at END AS occurred_at
+FROM journal
+LEFT JOIN campaigns ON campaigns.id = journal.campaign
+LEFT JOIN messages ON journal.kind IN (2, 3, 4) AND messages.key = journal.key
+LEFT JOIN replies ON journal.kind = 5 AND replies.key = journal.key
+LEFT JOIN starts ON journal.kind = 1 AND starts.key = journal.key
+WHERE role = 1;
+
 PRAGMA application_id = 0x4C545256; -- "LTRV"
 PRAGMA user_version = 1;
 COMMIT;

@@ -1,0 +1,92 @@
+"""How commands reach a database: read-only beside the server, or as its owner, or through the server that owns it."""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from receiver.errors import CommandError, StorageError
+from receiver.http import server_client
+from receiver.settings import Settings
+from receiver.storage.lock import DatabaseLock
+from receiver.storage.sqlite.connection import open_for_reading, open_for_writing
+from receiver.storage.sqlite.ledger import Ledger
+from receiver.storage.sqlite.migrate import check, migrate
+
+
+@contextlib.contextmanager
+def reading(settings: Settings) -> Iterator[sqlite3.Connection]:
+    """A connection that cannot write, whoever else has the database open."""
+    path = existing(settings)
+    try:
+        conn = open_for_reading(path)
+        check(conn, str(path))
+    except sqlite3.DatabaseError as error:
+        raise StorageError(f"The database '{path}' cannot be read: {error}.") from error
+    try:
+        yield conn
+    finally:
+        conn.close()
+
+
+def existing(settings: Settings) -> Path:
+    """The database's path. Raises StorageError when there is none: a command must not create one."""
+    path = settings.database_path
+    if not path.is_file():
+        raise StorageError(f"There is no database at '{path}'; `serve` creates it, 'storage.url' names another.")
+    return path
+
+
+class Owner:
+    """The database opened by this command itself, because no server holds it."""
+
+    def __init__(self, conn: sqlite3.Connection, path: Path) -> None:
+        self.conn = conn
+        self.path = path
+        migrate(conn, str(path), self.now_ms())
+        self.ledger = Ledger(conn)
+
+    @staticmethod
+    def now_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+
+class Server:
+    """The running server that holds the database, reached with the token from its lock file."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The JSON of an answer. Raises CommandError with the server's own words."""
+        try:
+            response = self._client.request(method, path, json=body)
+            answer: dict[str, Any] = response.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise CommandError(f"The server at {self._client.base_url} does not answer: {error}.") from error
+        if response.is_error:
+            raise CommandError(str(answer.get("detail", "The server refused.")))
+        return answer
+
+
+@contextlib.contextmanager
+def writing(settings: Settings) -> Iterator[Owner | Server]:
+    """The database's owner: this command, or the server that holds the lock."""
+    path = existing(settings)
+    lock = DatabaseLock(path)
+    if lock.acquire():
+        try:
+            with contextlib.closing(open_for_writing(path)) as conn:
+                yield Owner(conn, path)
+        finally:
+            lock.release()
+        return
+    holder = lock.holder()
+    if holder.url is None:
+        raise CommandError(f"The database is held by process {holder.pid}, which answers no commands; stop it first.")
+    with server_client(holder.url, holder.token) as client:
+        yield Server(client)

@@ -1,0 +1,117 @@
+"""`quarantine list|show|retry`: what is kept and not counted."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from receiver.cli.database import Owner, Server, reading, writing
+from receiver.cli.options import config_option, json_option, load_settings, say
+from receiver.errors import CommandError
+from receiver.storage.sqlite import reads
+from receiver.web.params import QUARANTINE_REASONS
+from receiver.web.times import rfc3339
+
+_CHUNK = 500
+_reason = click.option("--reason", type=click.Choice(QUARANTINE_REASONS), help="Only rows of this reason.")
+
+
+@click.group()
+def quarantine() -> None:
+    """Signed bodies that are kept and not counted."""
+
+
+@quarantine.command("list")
+@config_option
+@json_option
+@_reason
+@click.option("--limit", type=click.IntRange(1, 2000), default=100, show_default=True, help="Rows at most.")
+def list_rows(config_path: Path | None, *, as_json: bool, reason: str | None, limit: int) -> None:
+    """List what waits, newest first; never the bodies."""
+    with reading(load_settings(config_path).settings) as conn:
+        rows = [_readable(dict(row)) for row in reads.quarantine(conn, reason, None, limit)]
+        counts = reads.quarantine_counts(conn)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    columns = ("id", "reason", "event", "campaign_id", "received_at", "size_bytes", "copies", "detail")
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_shown(row[column]) for column in columns))
+    console = Console(width=None if Console().is_terminal else 200, markup=False, highlight=False)
+    console.print(table)
+    waiting = ", ".join(f"{row['bodies']:,} {row['reason']}" for row in counts) or "nothing"
+    say(f"In quarantine: {waiting}.")
+
+
+@quarantine.command()
+@config_option
+@json_option
+@click.argument("row_id", metavar="ID", type=int)
+def show(config_path: Path | None, *, as_json: bool, row_id: int) -> None:
+    """Show one row with its raw body, which may hold addresses of people."""
+    with reading(load_settings(config_path).settings) as conn:
+        found = reads.quarantined(conn, row_id)
+    if found is None:
+        raise CommandError(f"There is no row {row_id} in quarantine; `quarantine list` shows what there is.")
+    row = _readable(dict(found))
+    row["resolved_at"] = rfc3339(row["resolved_at"])
+    body: bytes = row.pop("body")
+    if as_json:
+        click.echo(json.dumps({**row, "body": body.decode("utf-8", "replace")}, indent=2))
+        return
+    for name, value in row.items():
+        say(f"{name}: {_shown(value)}")
+    click.echo(body)
+
+
+@quarantine.command()
+@config_option
+@json_option
+@_reason
+@click.argument("ids", nargs=-1, type=click.IntRange(1))
+def retry(config_path: Path | None, *, as_json: bool, reason: str | None, ids: tuple[int, ...]) -> None:
+    """Read rows again, by ID, by --reason, or all; what is understood now is counted."""
+    if ids and reason:
+        raise click.UsageError("Name IDs or --reason, not both.")
+    with writing(load_settings(config_path).settings) as owner:
+        counts = _through(owner, reason, ids) if isinstance(owner, Server) else _by_ourselves(owner, reason, ids)
+    if as_json:
+        click.echo(json.dumps(counts))
+    else:
+        click.echo(
+            f"{counts['retried']:,} read again: {counts['stored']:,} stored, {counts['duplicate']:,} duplicate, "
+            f"{counts['still_quarantined']:,} still quarantined."
+        )
+
+
+def _through(server: Server, reason: str | None, ids: tuple[int, ...]) -> dict[str, int]:
+    body: dict[str, Any] = {"ids": list(ids)} if ids else {"reason": reason} if reason else {}
+    answer = server.call("POST", "/v1/quarantine/retry", body)
+    return {name: answer[name] for name in ("retried", "stored", "duplicate", "still_quarantined")}
+
+
+def _by_ourselves(owner: Owner, reason: str | None, ids: tuple[int, ...]) -> dict[str, int]:
+    counts = Counter(retried=0, stored=0, duplicate=0, still_quarantined=0)
+    if ids:
+        counts.update(owner.ledger.retry(owner.conn, ids, owner.now_ms()))
+        return dict(counts)
+    after = 0
+    while chunk := reads.quarantine_ids(owner.conn, reason, after):
+        counts.update(owner.ledger.retry(owner.conn, chunk, owner.now_ms()))
+        after = chunk[-1]
+    return dict(counts)
+
+
+def _readable(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "received_at": rfc3339(row["received_at"])}
+
+
+def _shown(value: object) -> str:
+    """A value for the terminal: control characters of a hostile body must not reach it."""
+    text = "-" if value is None else str(value)
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -1,0 +1,81 @@
+"""Recounts the ledger beside the running service and repairs the figures in one transaction."""
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from receiver.clock import Clock
+from receiver.ingest.writer import Writer
+from receiver.storage.sqlite.connection import connect, open_for_reading
+from receiver.storage.sqlite.recount import Progress, recount
+from receiver.storage.sqlite.store import Store
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class RebuildState:
+    """The present or last rebuild; times in epoch milliseconds."""
+
+    status: Literal["idle", "running", "ok", "failed"] = "idle"
+    started_at: int | None = None
+    ended_at: int | None = None
+    rows_changed: int | None = None
+    progress: Progress = field(default_factory=Progress)
+
+
+class Rebuilding:
+    """At most one rebuild at a time."""
+
+    def __init__(self, path: Path, store: Store, writer: Writer, clock: Clock) -> None:
+        self.state = RebuildState()
+        self._path = path
+        self._store = store
+        self._writer = writer
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin one, unless one is under way."""
+        if self.state.status != "running":
+            self.state = RebuildState("running", self._clock.now_ms())
+            self._task = asyncio.create_task(self._run(self.state))
+
+    async def close(self) -> None:
+        """Let the present one end; the recount itself cannot be interrupted half-way without loss of time only."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, state: RebuildState) -> None:
+        try:
+            state.rows_changed = await self._rebuild(state.progress)
+            state.status = "ok"
+            log.info("rebuilt", rows_changed=state.rows_changed, rows=state.progress.total)
+        except BaseException as error:
+            state.status = "failed"
+            log.error("rebuild_failed", exc_info=error)
+            raise
+        finally:
+            state.ended_at = self._clock.now_ms()
+
+    async def _rebuild(self, progress: Progress) -> int:
+        # Its own connection: a recount takes longer than any read may.
+        connection = await connect(partial(open_for_reading, self._path))
+        try:
+            counting = asyncio.ensure_future(connection.run(recount, self._clock.now_ms(), progress))
+            try:
+                correction = await asyncio.shield(counting)
+            except asyncio.CancelledError:
+                await connection.interrupt()
+                await asyncio.gather(counting, return_exceptions=True)
+                raise
+        finally:
+            await connection.close()
+        if correction.rows:
+            await self._writer.exclusively(lambda: self._store.correct(correction))
+        return correction.rows

@@ -1,0 +1,68 @@
+"""The lock file that makes one process the owner of a database, and tells others how to reach it."""
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from receiver.errors import CommandError
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a database: its process, and its server's url and token when it is one."""
+
+    pid: int | None
+    url: str | None = None
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Holder(pid={self.pid}, url={self.url!r})"
+
+
+class DatabaseLock:
+    """`<database>.lock`, mode 0600, held by `flock` for the life of this object."""
+
+    def __init__(self, database: Path) -> None:
+        self.path = database.with_name(database.name + ".lock")
+        self._file: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock if nobody holds it; raises CommandError when the file cannot be made."""
+        try:
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise CommandError(f"The lock file '{self.path}' cannot be opened: {error.strerror}.") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            return False
+        os.fchmod(file, 0o600)
+        self._file = file
+        self.describe(Holder(os.getpid()))
+        return True
+
+    def describe(self, holder: Holder) -> None:
+        """Write who we are, for others to read."""
+        if self._file is None:
+            raise CommandError(f"The lock file '{self.path}' is not held.")
+        text = json.dumps({"pid": holder.pid, "url": holder.url, "token": holder.token}).encode()
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, text, 0)
+
+    def holder(self) -> Holder:
+        """Who holds the lock, as far as the file says."""
+        try:
+            found = json.loads(self.path.read_bytes())
+            return Holder(found["pid"], found["url"], found["token"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return Holder(None)
+
+    def release(self) -> None:
+        """Give the lock up. The file stays: removing it would let two processes lock different files."""
+        if self._file is not None:
+            os.ftruncate(self._file, 0)
+            os.close(self._file)
+            self._file = None

@@ -1,0 +1,128 @@
+"""The queries behind the answers: functions over a reading connection that return plain rows."""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from receiver.events import AHEAD_MAX_MS, Kind, message_key
+from receiver.storage.sqlite.queries import queries
+
+Row = Mapping[str, Any]
+
+# How long after its last event a campaign is still called active.
+ACTIVE_MS = 86_400_000
+
+_KINDS = {
+    "campaign.started": (Kind.STARTED, Kind.STARTED),
+    "message.sent": (Kind.SENT, Kind.SENT),
+    "message.bounced": (Kind.SOFT_BOUNCE, Kind.HARD_BOUNCE),
+    "reply.received": (Kind.REPLY, Kind.REPLY),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignFilter:
+    """Which campaigns, in what order, after which one; times in epoch milliseconds."""
+
+    sort: str
+    descending: bool
+    limit: int
+    active_since: int
+    status: str | None = None
+    activity: str | None = None
+    q: str | None = None
+    min_sent: int | None = None
+    active_from: int | None = None
+    active_to: int | None = None
+    after_place: float | None = None
+    after_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events, newest first, before which one; times in epoch milliseconds, half-open."""
+
+    limit: int
+    event: str | None = None
+    campaign_id: str | None = None
+    message_id: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+    before: int | None = None
+
+
+def campaign(conn: sqlite3.Connection, campaign_id: str) -> Row | None:
+    row: Row | None = conn.execute(_sql("campaign"), {"campaign_id": campaign_id}).fetchone()
+    return row
+
+
+def campaigns(conn: sqlite3.Connection, wanted: CampaignFilter) -> list[Row]:
+    """A page of campaigns; `place` in each row is its sort value, for the cursor."""
+    name = "campaigns_by_id" if wanted.sort == "campaign_id" else "campaigns_by_value"
+    values = {field: getattr(wanted, field) for field in CampaignFilter.__dataclass_fields__}
+    return conn.execute(_sql(name), values).fetchall()
+
+
+def steps(conn: sqlite3.Connection, campaign_number: int) -> list[Row]:
+    return conn.execute(_sql("steps"), {"campaign": campaign_number}).fetchall()
+
+
+def events(conn: sqlite3.Connection, wanted: EventFilter) -> list[Row]:
+    """A page of events, at their first deliveries."""
+    number = _campaign_number(conn, wanted.campaign_id)
+    if wanted.campaign_id is not None and number is None:
+        return []
+    first_kind, last_kind = _KINDS[wanted.event] if wanted.event else (None, None)
+    values: dict[str, int | bytes | None] = {
+        "campaign": number,
+        "before": wanted.before,
+        "first_kind": first_kind,
+        "last_kind": last_kind,
+        "from": wanted.from_ms,
+        "to": wanted.to_ms,
+        # An event is at most a day ahead of its arrival: what arrived earlier cannot lie in the range.
+        "received_from": 0 if wanted.from_ms is None else wanted.from_ms - AHEAD_MAX_MS,
+        "limit": wanted.limit,
+    }
+    if wanted.message_id is not None:
+        values["key"] = message_key(wanted.message_id)
+        return conn.execute(_sql("events_of_message"), values).fetchall()
+    return conn.execute(_sql("events" if number is None else "events_of_campaign"), values).fetchall()
+
+
+def _campaign_number(conn: sqlite3.Connection, campaign_id: str | None) -> int | None:
+    if campaign_id is None:
+        return None
+    row = conn.execute(_sql("campaign_number"), {"campaign_id": campaign_id}).fetchone()
+    return None if row is None else int(row[0])
+
+
+def quarantine(conn: sqlite3.Connection, reason: str | None, before: int | None, limit: int) -> list[Row]:
+    """A page of what waits in quarantine, newest first."""
+    values = {"reason": reason, "before": before, "limit": limit}
+    return conn.execute(queries("quarantine.sql")["page"], values).fetchall()
+
+
+def quarantined(conn: sqlite3.Connection, row_id: int) -> Row | None:
+    row: Row | None = conn.execute(queries("quarantine.sql")["row"], {"id": row_id}).fetchone()
+    return row
+
+
+def quarantine_counts(conn: sqlite3.Connection) -> list[Row]:
+    return conn.execute(queries("quarantine.sql")["count_open"]).fetchall()
+
+
+def quarantine_ids(conn: sqlite3.Connection, reason: str | None, after: int) -> list[int]:
+    """Up to 500 unresolved ids after one, in order."""
+    values = {"reason": reason, "after": after}
+    return [row[0] for row in conn.execute(queries("quarantine.sql")["open_ids"], values)]
+
+
+def ping(conn: sqlite3.Connection) -> None:
+    """Fails when the schema cannot be read."""
+    conn.execute(_sql("ping")).fetchone()
+
+
+def _sql(name: str) -> str:
+    return queries("reads.sql")[name]

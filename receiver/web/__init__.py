@@ -1,0 +1,1 @@
+"""HTTP: the webhook, the figures, and what surrounds them. Handlers are methods of small classes."""

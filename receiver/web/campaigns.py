@@ -1,0 +1,110 @@
+"""Campaigns and their steps, answered from the totals."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from receiver.errors import CampaignNotFoundError
+from receiver.events import STEP_NONE
+from receiver.figures import OBSERVED, rates
+from receiver.storage.sqlite import reads
+from receiver.storage.sqlite.store import Readers
+from receiver.web.operation import Call
+from receiver.web.params import SORTS, CampaignsParams, decode_cursor, encode_cursor, refusal
+from receiver.web.times import ALLOWED, parse_time, rfc3339
+
+_OF_A_STEP = tuple(figure for figure in OBSERVED if figure != "starts")
+
+
+class Campaigns:
+    """Handlers of `/v1/campaigns…`."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+
+    async def list(self, call: Call) -> dict[str, Any]:
+        params: CampaignsParams = call.params
+        rows = await self._readers.run(reads.campaigns, _filter(params, call.now_ms))
+        more = len(rows) > params.limit
+        page = rows[: params.limit]
+        cursor = encode_cursor(params.sort, page[-1]["place"], page[-1]["campaign_id"]) if more else None
+        return {"data": [campaign_json(row, call.now_ms) for row in page], "next_cursor": cursor}
+
+    async def one(self, call: Call) -> dict[str, Any]:
+        return campaign_json(await self._row(call), call.now_ms)
+
+    async def steps(self, call: Call) -> dict[str, Any]:
+        row = await self._row(call)
+        rows = await self._readers.run(reads.steps, row["id"])
+        lowest = next((step["step"] for step in rows if step["sent"]), None)
+        return {"data": [_step_json(step, lowest) for step in rows]}
+
+    async def _row(self, call: Call) -> reads.Row:
+        campaign_id = call.path["campaign_id"]
+        row = await self._readers.run(reads.campaign, campaign_id)
+        if row is None:
+            raise CampaignNotFoundError(f"No event of campaign '{campaign_id[:128]}' has been seen here.")
+        return row
+
+
+def _filter(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:
+    cursor = decode_cursor(params.cursor, str, (int, float, type(None)), str)
+    if cursor is not None and cursor[0] != params.sort:
+        raise refusal("cursor", params.cursor, "it with the 'sort' of the answer that it came from")
+    return reads.CampaignFilter(
+        sort=_known_sort(params.sort),
+        descending=params.order == "desc",
+        limit=params.limit + 1,
+        active_since=now_ms - reads.ACTIVE_MS,
+        status=params.status,
+        activity=params.activity,
+        q=params.q,
+        min_sent=params.min_sent,
+        active_from=time_parameter("active_from", params.active_from, now_ms),
+        active_to=time_parameter("active_to", params.active_to, now_ms),
+        after_place=cursor[1] if cursor else None,
+        after_id=cursor[2] if cursor else None,
+    )
+
+
+def _known_sort(sort: str) -> str:
+    if sort not in SORTS:
+        raise refusal("sort", sort, ", ".join(SORTS))
+    return sort
+
+
+def time_parameter(name: str, text: str | None, now_ms: int) -> int | None:
+    """Epoch milliseconds of a time parameter. Raises InvalidParameterError."""
+    if text is None:
+        return None
+    found = parse_time(text, now_ms)
+    if found is None:
+        raise refusal(name, text, ALLOWED)
+    return found
+
+
+def campaign_json(row: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
+    """One campaign as every answer shows it."""
+    observed = {figure: row[figure] for figure in OBSERVED}
+    active = row["last_event_at"] >= now_ms - reads.ACTIVE_MS
+    return {
+        "campaign_id": row["campaign_id"],
+        "name": row["name"],
+        "status": "unknown" if row["started_at"] is None else "started",
+        "activity": "active" if active else "quiet",
+        "started_at": rfc3339(row["started_at"]),
+        "last_started_at": rfc3339(row["last_started_at"]),
+        "first_event_at": rfc3339(row["first_event_at"]),
+        "last_event_at": rfc3339(row["last_event_at"]),
+        "observed": observed,
+        "provider": None,
+        "reconciled": None,
+        "rates": rates(observed),
+        "drift": {"status": "unknown", "sent": None, "bounced": None, "replied": None},
+    }
+
+
+def _step_json(row: Mapping[str, Any], lowest: int | None) -> dict[str, Any]:
+    contacted = row["sent"] if row["step"] == lowest else 0
+    figures = {figure: contacted if figure == "contacted" else row[figure] for figure in _OF_A_STEP}
+    step = None if row["step"] == STEP_NONE else row["step"]
+    return {"step": step, **figures, "rates": rates(figures)}

@@ -1,0 +1,184 @@
+"""Query strings and JSON bodies into parameter models; every refusal names parameter, value and what is allowed."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import parse_qsl
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from receiver.errors import InvalidParameterError
+from receiver.figures import OBSERVED, RATES
+
+M = TypeVar("M", bound="Params")
+
+_SHOWN_MAX = 100
+QUARANTINE_REASONS = (
+    "not_json",
+    "unknown_event",
+    "missing_field",
+    "invalid_field",
+    "bad_timestamp",
+    "campaign_unknown",
+    "campaign_missing",
+    "conflict",
+)
+EventName = Literal["campaign.started", "message.sent", "message.bounced", "reply.received"]
+Reason = Literal[
+    "not_json",
+    "unknown_event",
+    "missing_field",
+    "invalid_field",
+    "bad_timestamp",
+    "campaign_unknown",
+    "campaign_missing",
+    "conflict",
+]
+SORTS = (*OBSERVED, *RATES, "campaign_id", "last_event_at")
+
+
+def allowed(text: str) -> Any:
+    """A field whose refusals say what is allowed in these words."""
+    return Field(default=None, json_schema_extra={"allowed": text})
+
+
+class Params(BaseModel):
+    """Parameters of one operation; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoParams(Params):
+    """An operation without parameters."""
+
+
+Limit = Annotated[int, Field(ge=1, le=2000, json_schema_extra={"allowed": "1 to 2000"})]
+Cursor = Annotated[
+    str | None, Field(max_length=2000, json_schema_extra={"allowed": "a next_cursor of an earlier answer"})
+]
+Time = Annotated[str | None, Field(max_length=40)]
+
+
+class CampaignsParams(Params):
+    """`GET /v1/campaigns`."""
+
+    sort: str = Field("last_event_at", json_schema_extra={"allowed": ", ".join(SORTS), "enum": list(SORTS)})
+    order: Literal["asc", "desc"] = Field("desc", json_schema_extra={"allowed": "asc or desc"})
+    status: Literal["started", "gone", "unknown"] | None = allowed("started, gone or unknown")
+    activity: Literal["active", "quiet"] | None = allowed("active or quiet")
+    q: Annotated[str | None, Field(max_length=200)] = allowed("at most 200 characters")
+    min_sent: Annotated[int | None, Field(ge=0, le=2**53)] = allowed("a whole number from 0")
+    active_from: Time = None
+    active_to: Time = None
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class EventsParams(Params):
+    """`GET /v1/events`."""
+
+    event: EventName | None = allowed("campaign.started, message.sent, message.bounced or reply.received")
+    campaign_id: Annotated[str | None, Field(max_length=128)] = allowed("a campaign id")
+    message_id: Annotated[str | None, Field(max_length=512)] = allowed("a messageId of 1 to 512 characters")
+    from_: Time = Field(None, alias="from")
+    to: Time = None
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class QuarantineParams(Params):
+    """`GET /v1/quarantine`."""
+
+    reason: Reason | None = allowed(", ".join(QUARANTINE_REASONS[:-1]) + " or conflict")
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class RetryBody(Params):
+    """`POST /v1/quarantine/retry`: the named rows, those of a reason, or all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    ids: Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]] | None, Field(max_length=10_000)] = allowed(
+        "a list of at most 10000 quarantine ids"
+    )
+    reason: Reason | None = allowed(", ".join(QUARANTINE_REASONS[:-1]) + " or conflict")
+
+
+def parse_query(model: type[M], query: bytes) -> M:
+    """The parameters of a query string. Raises InvalidParameterError."""
+    values: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError as error:
+        raise InvalidParameterError("query", "The query string is not valid percent-encoded UTF-8.") from error
+    for name, value in pairs:
+        if name in values:
+            raise InvalidParameterError(name, f"{_shown(name)} is given more than once; give it once.")
+        values[name] = value
+    return _validate(model, values)
+
+
+def parse_json(model: type[M], body: bytes) -> M:
+    """The parameters of a JSON body; an empty one is `{}`. Raises InvalidParameterError."""
+    try:
+        values = orjson.loads(body) if body.strip() else {}
+    except orjson.JSONDecodeError as error:
+        raise InvalidParameterError("body", "The body is not JSON; send an object.") from error
+    if not isinstance(values, dict):
+        raise InvalidParameterError("body", "The body is not a JSON object; send one.")
+    return _validate(model, values)
+
+
+def _validate(model: type[M], values: Mapping[str, Any]) -> M:
+    known = {field.alias or name: field for name, field in model.model_fields.items()}
+    for name in values:
+        if name not in known:
+            names = ", ".join(known) or "none"
+            raise InvalidParameterError(name, f"{_shown(name)} is not a parameter here; known are: {names}.")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        name = str(error.errors(include_url=False, include_context=False)[0]["loc"][0])
+        raise refusal(name, values[name], _what_is_allowed(known[name])) from None
+
+
+def _what_is_allowed(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    found = extra.get("allowed") if isinstance(extra, dict) else None
+    return str(found or "another value")
+
+
+def refusal(name: str, value: object, allowed_text: str) -> InvalidParameterError:
+    """`'limit' is '0'; use 1 to 2000.`"""
+    return InvalidParameterError(name, f"'{name}' is {_shown(value)}; use {allowed_text}.")
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    return f"'{text[:_SHOWN_MAX]}'"
+
+
+def encode_cursor(*values: object) -> str:
+    """An opaque cursor over the sort values of the last row."""
+    return base64.urlsafe_b64encode(orjson.dumps(values)).rstrip(b"=").decode()
+
+
+def decode_cursor(text: str | None, *types: type | tuple[type, ...]) -> list[Any] | None:
+    """The values of a cursor. Raises InvalidParameterError for one that is not ours."""
+    if text is None:
+        return None
+    try:
+        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
+        values = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error):
+        values = None
+    fits = isinstance(values, list) and len(values) == len(types)
+    if not fits or not all(
+        isinstance(value, kind) and not isinstance(value, bool) for value, kind in zip(values, types, strict=True)
+    ):
+        raise refusal("cursor", text, "a next_cursor of an earlier answer")
+    return list(values)

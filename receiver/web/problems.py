@@ -1,0 +1,64 @@
+"""Error answers: one shape (RFC 9457), one table from codes to statuses."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from receiver.errors import InvalidParameterError, ReceiverError
+
+CONTENT_TYPE = b"application/problem+json"
+
+STATUS_BY_CODE: Mapping[str, int] = {
+    "invalid_parameter": 400,
+    "too_many_rows": 400,
+    "signature_invalid": 401,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "campaign_not_found": 404,
+    "method_not_allowed": 405,
+    "body_timeout": 408,
+    "reconciliation_off": 409,
+    "body_too_large": 413,
+    "unsupported_encoding": 415,
+    "too_many_attempts": 429,
+    "internal": 500,
+    "unavailable": 503,
+    "query_timeout": 503,
+}
+
+
+def problem(code: str, detail: str, parameter: str | None = None) -> tuple[int, bytes]:
+    """Status and body of an error answer."""
+    status = STATUS_BY_CODE[code]
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if parameter is not None:
+        body["parameter"] = parameter
+    return status, orjson.dumps(body)
+
+
+def headers_of(error: ReceiverError) -> list[tuple[bytes, bytes]]:
+    """Headers that an error answer needs beside its body."""
+    headers = [(b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store")]
+    retry_after_s = getattr(error, "retry_after_s", None)
+    if retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % retry_after_s))
+    if error.code == "unauthorized":
+        headers.append((b"www-authenticate", b"Bearer"))
+    return headers
+
+
+def problem_of(error: ReceiverError) -> tuple[int, bytes]:
+    """Status and body for an error; one without a place in the table is our own fault and tells nothing."""
+    if error.code not in STATUS_BY_CODE:
+        return problem("internal", "Something went wrong here; the log has the details.")
+    parameter = error.parameter if isinstance(error, InvalidParameterError) else None
+    return problem(error.code, str(error), parameter)

@@ -1,0 +1,203 @@
+"""One path of the API: checks every request in the documented order, calls the handler, dresses the answer."""
+
+import asyncio
+import gzip
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from receiver.clock import Clock
+from receiver.errors import ReceiverError
+from receiver.web.access import Access, Credentials, Role
+from receiver.web.body import BodyReader, Refusal
+from receiver.web.operation import Call, Operation, Raw
+from receiver.web.params import NoParams, Params, parse_json, parse_query
+from receiver.web.problems import CONTENT_TYPE, STATUS_BY_CODE, headers_of, problem, problem_of
+from receiver.web.request_id import RequestIds
+from receiver.web.times import rfc3339, settled_until
+
+log = structlog.get_logger()
+
+_GZIP_MIN_BYTES = 1000
+_GZIP_LEVEL = 5
+_GZIP_APART_BYTES = 65_536  # compressing more than this would hold the event loop
+_MINUTE_MS = 60_000
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Surroundings:
+    """What every resource needs: time, access, body limits, request ids, and the data's version."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        access: Access,
+        reader: BodyReader,
+        request_ids: RequestIds,
+        version: Callable[[], str],
+    ) -> None:
+        self.clock = clock
+        self.access = access
+        self.reader = reader
+        self.request_ids = request_ids
+        self.version = version
+
+
+class Resource:
+    """An ASGI endpoint over the operations of one path."""
+
+    def __init__(self, operations: Sequence[Operation], surroundings: Surroundings) -> None:
+        self._operations: Mapping[str, Operation] = {operation.method: operation for operation in operations}
+        if "GET" in self._operations:
+            self._operations = {**self._operations, "HEAD": self._operations["GET"]}
+        self._allow = ", ".join([*self._operations, "OPTIONS"]).encode()
+        self._around = surroundings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        request_id = self._around.request_ids.take(headers.get(b"x-request-id"))
+        try:
+            status, extra, content = await self._answer(scope, headers, receive)
+        except ReceiverError as error:
+            status, extra, content = self._refuse(error, request_id)
+        except Exception as error:
+            log.exception("request_failed", request_id=request_id.decode(), exc_info=error)
+            status, content = problem("internal", "Something went wrong here; the log has the details.")
+            extra = [(b"content-type", CONTENT_TYPE)]
+        extra.append((b"x-request-id", request_id))
+        content = await _compressed(content, headers, extra)
+        if status not in (204, 304):
+            extra.append((b"content-length", b"%d" % len(content)))
+        await send({"type": "http.response.start", "status": status, "headers": extra})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
+
+    def _refuse(self, error: ReceiverError, request_id: bytes) -> tuple[int, Headers, bytes]:
+        if error.code not in STATUS_BY_CODE:
+            log.error("request_failed", request_id=request_id.decode(), code=error.code, error=str(error))
+        status, content = problem_of(error)
+        return status, headers_of(error), content
+
+    async def _answer(
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
+    ) -> tuple[int, Headers, bytes]:
+        method = scope["method"]
+        if method == "OPTIONS":
+            return 204, [(b"allow", self._allow)], b""
+        operation = self._operations.get(method)
+        if operation is None:
+            text = f"{method} is not allowed here; use {self._allow.decode()}."
+            status, content = problem("method_not_allowed", text)
+            return status, [(b"content-type", CONTENT_TYPE), (b"allow", self._allow)], content
+        role = self._around.access.require(operation.access, _credentials(scope, headers))
+        params = parse_query(operation.params, scope["query_string"])
+        body = await self._body(operation, headers, receive)
+        now = self._around.clock.now_ms()
+        stamps = _stamps(now) if operation.stamped else []
+        etag = self._etag(scope, role, now) if operation.cached else None
+        if etag is not None and _is_known(etag, headers.get(b"if-none-match")):
+            return 304, [(b"etag", etag), *stamps], b""
+        call = Call(params, body, scope.get("path_params", {}), role, now)
+        content, content_type = _rendered(await operation.handler(call), operation, now)
+        answer_headers = [(b"content-type", content_type), (b"cache-control", b"private, no-cache"), *stamps]
+        if etag is not None:
+            answer_headers.append((b"etag", etag))
+        return operation.status, answer_headers, content
+
+    async def _body(self, operation: Operation, headers: Mapping[bytes, bytes], receive: Receive) -> Params:
+        if operation.body is None:
+            return NoParams()
+        declared = headers.get(b"content-length")
+        body = await self._around.reader.read(receive, None if declared is None else int(declared))
+        if isinstance(body, Refusal):
+            raise _UnreadError(body)
+        return parse_json(operation.body, body)
+
+    def _etag(self, scope: Scope, role: Role, now_ms: int) -> bytes:
+        parts = (self._around.version(), scope["path"], role.name, str(now_ms // _MINUTE_MS))
+        digest = hashlib.sha256("\0".join(parts).encode() + b"\0" + scope["query_string"])
+        return b'W/"%s"' % digest.hexdigest()[:32].encode()
+
+
+class _UnreadError(ReceiverError):
+    """The request's body could not be read."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        texts = {
+            Refusal.TOO_LARGE: "The body is too large.",
+            Refusal.TOO_SLOW: "The body was not complete in time.",
+        }
+        super().__init__(texts.get(refusal, "The receiver is shutting down; try again."))
+        self.code = refusal.value if refusal is not Refusal.GONE else "unavailable"
+
+
+class NotFound:
+    """Answers every path that is not in the route table."""
+
+    def __init__(self, request_ids: RequestIds) -> None:
+        self._request_ids = request_ids
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = dict(scope["headers"]).get(b"x-request-id")
+        status, content = problem("not_found", "There is nothing at this path.")
+        headers = [
+            (b"content-type", CONTENT_TYPE),
+            (b"content-length", b"%d" % len(content)),
+            (b"x-request-id", self._request_ids.take(given)),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
+
+
+def _credentials(scope: Scope, headers: Mapping[bytes, bytes]) -> Credentials:
+    client = scope["client"]
+    host = headers.get(b"host", b"").decode("latin-1")
+    return Credentials(headers.get(b"authorization"), host, client[0] if client else "")
+
+
+def _stamps(now_ms: int) -> Headers:
+    as_of, settled = rfc3339(now_ms), rfc3339(settled_until(now_ms))
+    return [
+        (b"receiver-as-of", str(as_of).encode()),
+        (b"receiver-settled-until", str(settled).encode()),
+    ]
+
+
+def _is_known(etag: bytes, if_none_match: bytes | None) -> bool:
+    if if_none_match is None:
+        return False
+    known = [value.strip() for value in if_none_match.split(b",")]
+    return b"*" in known or etag in known or etag.removeprefix(b"W/") in known
+
+
+def _rendered(answer: dict[str, Any] | Raw, operation: Operation, now_ms: int) -> tuple[bytes, bytes]:
+    if isinstance(answer, Raw):
+        return answer.content, answer.content_type
+    if operation.stamped:
+        answer["as_of"] = rfc3339(now_ms)
+        answer["settled_until"] = rfc3339(settled_until(now_ms))
+    return orjson.dumps(answer), b"application/json"
+
+
+async def _compressed(content: bytes, headers: Mapping[bytes, bytes], answer_headers: Headers) -> bytes:
+    if len(content) <= _GZIP_MIN_BYTES:
+        return content
+    answer_headers.append((b"vary", b"Accept-Encoding"))
+    if not _takes_gzip(headers.get(b"accept-encoding", b"")):
+        return content
+    answer_headers.append((b"content-encoding", b"gzip"))
+    if len(content) < _GZIP_APART_BYTES:
+        return gzip.compress(content, _GZIP_LEVEL, mtime=0)
+    return await asyncio.to_thread(gzip.compress, content, _GZIP_LEVEL, mtime=0)
+
+
+def _takes_gzip(accept_encoding: bytes) -> bool:
+    for part in accept_encoding.lower().split(b","):
+        name, _, quality = part.partition(b";")
+        if name.strip() == b"gzip":
+            return quality.strip().replace(b" ", b"") not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
+    return False

@@ -1,0 +1,148 @@
+"""The one table of routes: path, access, parameters, answer. Everything that describes the API is built from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from starlette.routing import Route, Router
+
+from receiver.web import answers, params
+from receiver.web.access import Role
+from receiver.web.campaigns import Campaigns
+from receiver.web.events import Events
+from receiver.web.operation import Operation
+from receiver.web.operations import Operations
+from receiver.web.quarantine import Quarantine
+from receiver.web.rebuild import Rebuild
+from receiver.web.resource import NotFound, Resource, Surroundings
+from receiver.web.webhook import Webhook
+
+WEBHOOK_PATH = "/webhooks/leadterra"
+_CAMPAIGN = "/v1/campaigns/{campaign_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The objects whose methods answer."""
+
+    campaigns: Campaigns
+    events: Events
+    quarantine: Quarantine
+    rebuild: Rebuild
+    operations: Operations
+
+
+def table(do: Handlers) -> list[Operation]:
+    """All operations but the webhook, which has an endpoint of its own."""
+    return [
+        Operation(
+            "GET",
+            "/v1/campaigns",
+            "Campaigns with their figures, a page at a time.",
+            do.campaigns.list,
+            Role.ANALYST,
+            params=params.CampaignsParams,
+            answer=answers.CampaignsAnswer,
+            stamped=True,
+            cached=True,
+        ),
+        Operation(
+            "GET",
+            _CAMPAIGN,
+            "One campaign with its figures.",
+            do.campaigns.one,
+            Role.ANALYST,
+            answer=answers.CampaignAnswer,
+            stamped=True,
+            cached=True,
+            errors=("campaign_not_found",),
+        ),
+        Operation(
+            "GET",
+            f"{_CAMPAIGN}/steps",
+            "A campaign's figures by step of its sequence.",
+            do.campaigns.steps,
+            Role.ANALYST,
+            answer=answers.StepsAnswer,
+            stamped=True,
+            cached=True,
+            errors=("campaign_not_found",),
+        ),
+        Operation(
+            "GET",
+            "/v1/events",
+            "Events of the ledger while the journal keeps their bodies, newest first.",
+            do.events.list,
+            Role.ANALYST,
+            params=params.EventsParams,
+            answer=answers.EventsAnswer,
+            stamped=True,
+            cached=True,
+        ),
+        Operation(
+            "GET",
+            "/v1/quarantine",
+            "What is signed and kept but not counted, newest first.",
+            do.quarantine.list,
+            Role.ANALYST,
+            params=params.QuarantineParams,
+            answer=answers.QuarantineAnswer,
+            stamped=True,
+            cached=True,
+        ),
+        Operation(
+            "POST",
+            "/v1/quarantine/retry",
+            "Read quarantined bodies again; what is understood now is counted.",
+            do.quarantine.retry,
+            Role.ADMIN,
+            body=params.RetryBody,
+            answer=answers.RetryAnswer,
+            stamped=True,
+        ),
+        Operation(
+            "POST",
+            "/v1/rebuild",
+            "Recount the ledger and repair the figures.",
+            do.rebuild.start,
+            Role.ADMIN,
+            answer=answers.RebuildAnswer,
+            status=202,
+            stamped=True,
+        ),
+        Operation(
+            "GET",
+            "/v1/rebuild",
+            "How far the present or last recount is.",
+            do.rebuild.state,
+            Role.ADMIN,
+            answer=answers.RebuildAnswer,
+            stamped=True,
+        ),
+        Operation(
+            "GET",
+            "/livez",
+            "Whether the process answers.",
+            do.operations.livez,
+            Role.OPEN,
+            answer=answers.StatusAnswer,
+        ),
+        Operation(
+            "GET",
+            "/readyz",
+            "Whether deliveries are taken in.",
+            do.operations.readyz,
+            Role.OPEN,
+            answer=answers.StatusAnswer,
+            errors=("unavailable",),
+        ),
+        Operation("GET", "/metrics", "The service's metrics, for Prometheus.", do.operations.metrics, Role.OPEN),
+    ]
+
+
+def router(webhook: Webhook, operations: Sequence[Operation], surroundings: Surroundings) -> Router:
+    """The ASGI application. The webhook comes first: it is asked most."""
+    routes = [Route(WEBHOOK_PATH, webhook), Route(f"{WEBHOOK_PATH}/", webhook)]
+    for path, group in groupby(operations, key=lambda operation: operation.path):
+        routes.append(Route(path, Resource(list(group), surroundings)))
+    return Router(routes, redirect_slashes=False, default=NotFound(surroundings.request_ids))

@@ -1,0 +1,437 @@
+"""Any order, repetition and interleaving of deliveries ends in the same figures (DESIGN, promise P3).
+
+The expected figures come from a plain recount in memory, written from the definitions and not from the
+code: it groups the bodies by identity and takes minima over all copies.
+"""
+
+import hashlib
+import hmac
+import json
+import shutil
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from receiver.storage.sqlite.connection import open_for_writing
+from receiver.storage.sqlite.migrate import migrate
+from tests.storage.conftest import NOW, LedgerUnderTest
+
+NO_STEP = 2**31
+HOUR_MS = 3_600_000
+FIGURES = (
+    "sent",
+    "attempted",
+    "accepted",
+    "bounced",
+    "bounced_hard",
+    "bounced_soft",
+    "replies",
+    "replied",
+    "replied_human",
+    "starts",
+)
+MINUTE_FIGURES = ("sent", "bounced", "bounced_soft", "replied", "replied_human")
+
+# Bodies. Small pools, so that identities, times and campaigns meet often; the oldest times are about to
+# fall out of the twelve hours of minutes, and the pairs share minutes, quarters of an hour and seconds.
+OFFSETS_MS = (
+    -12 * HOUR_MS + 59_000,
+    -12 * HOUR_MS + 150_000,
+    -30 * HOUR_MS,
+    -HOUR_MS,
+    -HOUR_MS + 7,
+    -HOUR_MS + 61_000,
+    -1,
+    0,
+    20 * HOUR_MS,
+)
+TIMES = st.sampled_from([NOW + offset for offset in OFFSETS_MS])
+MESSAGES = st.sampled_from(["m1", "m2", "M_01HZA1TPNQ8RD4KF0000000000"])
+CAMPAIGNS = st.sampled_from(["a", "b", "c"])
+STEPS = st.sampled_from([None, 0, 1, 2])
+LEADS = st.sampled_from([None, "jo@example.org", "al@example.net"])
+CLASSES = st.sampled_from([None, "interested", "out_of_office", "bounce"])
+REASONS = st.sampled_from([None, "550 5.1.1 unknown", "452 full"])
+
+Fields = dict[str, Any]
+
+
+def optional(strategy: st.SearchStrategy[str]) -> st.SearchStrategy[str | None]:
+    return st.none() | strategy
+
+
+SENT = st.fixed_dictionaries(
+    {"event": st.just("sent"), "at": TIMES, "message": MESSAGES, "campaign": CAMPAIGNS, "step": STEPS}
+)
+BOUNCED = st.fixed_dictionaries(
+    {
+        "event": st.sampled_from(["soft", "hard"]),
+        "at": TIMES,
+        "message": MESSAGES,
+        "campaign": optional(CAMPAIGNS),
+        "step": STEPS,
+        "reason": REASONS,
+    }
+)
+REPLIED = st.fixed_dictionaries(
+    {
+        "event": st.just("reply"),
+        "at": TIMES,
+        "reply": st.sampled_from([None, "r1", "r2", "rpl_01HZA1TPNQ8RD4KF0000000000"]),
+        "campaign": optional(CAMPAIGNS),
+        "lead": LEADS,
+        "class": CLASSES,
+        "step": STEPS,
+        "message": optional(MESSAGES),
+    }
+).filter(
+    lambda reply: bool(
+        (reply["reply"] or (reply["campaign"] and reply["lead"]))
+        and (reply["campaign"] or (reply["reply"] and reply["message"]))
+    )
+)
+STARTED = st.fixed_dictionaries({"event": st.just("start"), "at": TIMES, "campaign": CAMPAIGNS})
+# Signed, with an identity that may be known, and never counted.
+SPOILT = st.fixed_dictionaries(
+    {"event": st.just("spoilt"), "at": st.just(0), "message": MESSAGES, "campaign": CAMPAIGNS, "step": STEPS}
+)
+EVENTS = st.one_of(SENT, SENT, BOUNCED, BOUNCED, REPLIED, REPLIED, STARTED, SPOILT)
+
+
+def wire(fields: Fields, turned: bool) -> bytes:
+    """The body as Leadterra posts it; `turned` writes its keys and places in another of the known ways."""
+    at = datetime.fromtimestamp(fields["at"] / 1000, UTC).isoformat(timespec="milliseconds")
+    names = {"message": "messageId", "campaign": "campaignId", "step": "sequenceStep", "reason": "bounceReason"}
+    data = {wire_name: fields[name] for name, wire_name in names.items() if fields.get(name) is not None}
+    event = {"start": "campaign.started", "reply": "reply.received"}.get(fields["event"], "message.sent")
+    if fields["event"] in ("soft", "hard"):
+        event = "message.bounced"
+        data["bounceType"] = fields["event"].upper() if turned else fields["event"]
+    if fields["event"] == "reply":
+        names = {"reply": "id", "class": "classification", "lead": "email"}
+        reply = {wire_name: fields[name] for name, wire_name in names.items() if fields[name] is not None}
+        data |= reply if turned else {"reply": reply | {"receivedAt": at}}
+    if turned and "campaignId" in data:
+        data["campaign"] = {"id": data.pop("campaignId")}
+    if turned:
+        data = dict(reversed(data.items()))
+    return json.dumps({"event": event, "timestamp": at, "data": data}).encode()
+
+
+@dataclass(frozen=True)
+class Story:
+    """What is delivered, cut into batches; before a batch the process may have been started anew."""
+
+    batches: list[tuple[bool, list[tuple[Fields, bool]]]]
+
+    def deliveries(self) -> list[Fields]:
+        return [fields for _, batch in self.batches for fields, _ in batch]
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    events = draw(st.lists(EVENTS, min_size=2, max_size=12))
+    repeated = draw(st.lists(st.sampled_from(events), max_size=6))
+    order = draw(st.permutations(events + repeated))
+    batches: list[tuple[bool, list[tuple[Fields, bool]]]] = [(False, [])]
+    for fields in order:
+        if draw(st.integers(0, 2)) == 0:
+            batches.append((draw(st.integers(0, 3)) == 0, []))
+        batches[-1][1].append((fields, draw(st.booleans())))
+    return Story(batches)
+
+
+# The plain recount.
+
+
+@dataclass
+class Expected:
+    """What every table should hold; only what is not 0."""
+
+    totals: dict[tuple[str, int], dict[str, int]]
+    series: dict[tuple[str, int, int], dict[str, int]]
+    minutes: dict[tuple[str, int], dict[str, int]]
+    contacted: dict[str, int]
+    spans: dict[str, tuple[int, int]]
+    waiting: set[tuple[str, str]]
+    conflicts: set[tuple[str, str]]
+
+
+def last_if_none(*values: Any) -> tuple[Any, ...]:
+    return tuple((value is None, value) for value in values)
+
+
+def by_identity(deliveries: list[Fields], identity: Callable[[Fields], Any]) -> dict[Any, list[Fields]]:
+    groups: dict[Any, list[Fields]] = defaultdict(list)
+    for fields in deliveries:
+        groups[identity(fields)].append(fields)
+    return groups
+
+
+def reply_identity(fields: Fields) -> str:
+    return fields["reply"] or f"{fields['campaign']} {fields['lead']} {fields['at'] // 1000}"
+
+
+def disagree(copies: list[Fields], names: tuple[str, ...]) -> bool:
+    return any(len({copy[name] for copy in copies} - {None}) > 1 for name in names)
+
+
+class PlainRecount:
+    """All figures from all deliveries, definition by definition."""
+
+    def __init__(self, deliveries: list[Fields], lead_key: bytes) -> None:
+        self.lead_key = lead_key
+        self.places: dict[tuple[str, int, int], Counter[str]] = defaultdict(Counter)
+        self.times: dict[str, list[int]] = defaultdict(list)
+        self.sends: dict[str, tuple[str, int | None]] = {}
+        self.waiting: set[tuple[str, str]] = set()
+        self.conflicts: set[tuple[str, str]] = set()
+        of_kind: dict[str, list[Fields]] = by_identity(deliveries, lambda fields: fields["event"])
+        mails = of_kind["sent"] + of_kind["soft"] + of_kind["hard"]
+        for message, copies in by_identity(mails, lambda fields: fields["message"]).items():
+            self.count_message(message, by_identity(copies, lambda fields: fields["event"]))
+        self.count_replies(by_identity(of_kind["reply"], reply_identity))
+        for campaign, at in {(fields["campaign"], fields["at"]) for fields in of_kind["start"]}:
+            self.add(campaign, None, at, "starts", 1)
+            self.times[campaign].append(at)
+
+    def add(self, campaign: str, step: int | None, at: int, figure: str, value: int) -> None:
+        self.places[campaign, NO_STEP if step is None else step, at][figure] += value
+
+    def count_message(self, message: str, copies: dict[str, list[Fields]]) -> None:
+        for kind in ("sent", "soft", "hard"):
+            if disagree(copies[kind], ("campaign", "step")):
+                self.conflicts.add((kind, message))
+        bounces = copies["soft"] + copies["hard"]
+        sent_at = min((fields["at"] for fields in copies["sent"]), default=None)
+        soft_at = min((fields["at"] for fields in copies["soft"]), default=None)
+        hard_at = min((fields["at"] for fields in copies["hard"]), default=None)
+        if copies["sent"]:
+            best = min(copies["sent"], key=lambda c: last_if_none(c["at"], c["campaign"], c["step"]))
+            self.sends[message] = (best["campaign"], best["step"])
+        else:
+            best = min(bounces, key=lambda c: last_if_none(c["campaign"], c["step"]))
+        campaign, step = best["campaign"], best["step"]
+        if campaign is None:
+            self.waiting |= {(fields["event"], message) for fields in bounces}
+            return
+        self.times[campaign] += [at for at in (sent_at, soft_at, hard_at) if at is not None]
+        self.book_message(campaign, step, sent_at, soft_at, hard_at)
+
+    def book_message(
+        self, campaign: str, step: int | None, sent_at: int | None, soft_at: int | None, hard_at: int | None
+    ) -> None:
+        bounced_at = min((at for at in (soft_at, hard_at) if at is not None), default=None)
+        first_at = min(at for at in (sent_at, bounced_at) if at is not None)
+        self.add(campaign, step, first_at, "attempted", 1)
+        if sent_at is not None:
+            self.add(campaign, step, sent_at, "sent", 1)
+            self.add(campaign, step, sent_at, "accepted", 1)
+        if bounced_at is not None:
+            self.add(campaign, step, bounced_at, "bounced", 1)
+            if sent_at is not None:
+                self.add(campaign, step, bounced_at, "accepted", -1)
+        if hard_at is not None:
+            self.add(campaign, step, hard_at, "bounced_hard", 1)
+        if soft_at is not None and hard_at is None:
+            self.add(campaign, step, soft_at, "bounced_soft", 1)
+        if soft_at is not None and hard_at is not None and soft_at < hard_at:
+            self.add(campaign, step, soft_at, "bounced_soft", 1)
+            self.add(campaign, step, hard_at, "bounced_soft", -1)
+
+    def count_replies(self, groups: dict[str, list[Fields]]) -> None:
+        leads: dict[tuple[str, bytes], list[tuple[int, int, str | None]]] = defaultdict(list)
+        for identity, copies in groups.items():
+            if disagree(copies, ("campaign", "step", "lead", "class")):
+                self.conflicts.add(("reply", identity))
+            at = min(fields["at"] for fields in copies)
+            own = self.value(copies, "campaign")
+            campaign, step = own, min((c["step"] for c in copies if c["step"] is not None), default=None)
+            links = [fields["message"] for fields in copies if fields["message"] is not None]
+            link = min(links, key=message_hash, default=None)
+            if link in self.sends:
+                campaign, step = self.sends[link]
+            if campaign is None:
+                self.waiting.add(("reply", identity))
+                continue
+            self.add(campaign, step, at, "replies", 1)
+            self.times[campaign].append(at)
+            lead = self.value(copies, "lead")
+            if lead is not None:
+                stored_step = NO_STEP if step is None else step
+                leads[campaign, lead].append((at, stored_step, self.value(copies, "class")))
+        self.count_leads(leads)
+
+    def count_leads(self, leads: dict[tuple[str, bytes], list[tuple[int, int, str | None]]]) -> None:
+        for (campaign, _), replies in leads.items():
+            at, step = min(reply[:2] for reply in replies)
+            self.add(campaign, step, at, "replied", 1)
+            human = [reply[:2] for reply in replies if reply[2] not in ("out_of_office", "bounce")]
+            if human:
+                at, step = min(human)
+                self.add(campaign, step, at, "replied_human", 1)
+
+    def value(self, copies: list[Fields], name: str) -> Any:
+        """A field of the smallest copy; where that has none, the smallest that any copy has."""
+
+        def fields_of(copy: Fields) -> dict[str, Any]:
+            return copy | {"lead": self.hashed(copy["lead"])}
+
+        ordered = sorted(
+            map(fields_of, copies),
+            key=lambda c: last_if_none(c["at"], c["campaign"], c["lead"], c["class"]),
+        )
+        values = [copy[name] for copy in ordered if copy[name] is not None]
+        return ordered[0][name] if ordered[0][name] is not None else min(values, default=None)
+
+    def hashed(self, lead: str | None) -> bytes | None:
+        return None if lead is None else hmac.digest(self.lead_key, lead.encode(), "sha256")[:16]
+
+    def result(self, oldest_minute: int) -> Expected:
+        totals: dict[Any, Counter[str]] = defaultdict(Counter)
+        series: dict[Any, Counter[str]] = defaultdict(Counter)
+        minutes: dict[Any, Counter[str]] = defaultdict(Counter)
+        for (campaign, step, at), figures in self.places.items():
+            for place in ((campaign, -1), (campaign, step)):
+                totals[place].update(figures)
+            series[campaign, step, at // 900_000].update(figures)
+            if at // 60_000 >= oldest_minute:
+                counted = {name: figures[name] for name in MINUTE_FIGURES}
+                minutes[campaign, at // 60_000].update(counted)
+        steps_sent: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for (campaign, step), figures in totals.items():
+            if step >= 0 and figures["sent"]:
+                steps_sent[campaign].append((step, figures["sent"]))
+        return Expected(
+            not_zero(totals),
+            not_zero(series),
+            not_zero(minutes),
+            {campaign: min(steps)[1] for campaign, steps in steps_sent.items()},
+            {campaign: (min(times), max(times)) for campaign, times in self.times.items()},
+            self.waiting,
+            self.conflicts,
+        )
+
+
+def message_hash(message_id: str) -> bytes:
+    """The order of message links is that of their keys: a ULID's time, then SHA-256."""
+    digest = hashlib.sha256(b"message\0" + message_id.encode()).digest()
+    return bytes.fromhex("018fd41d5ab7") + digest[:10] if "_" in message_id else digest[:16]
+
+
+def not_zero(rows: dict[Any, Counter[str]]) -> dict[Any, dict[str, int]]:
+    plain = {place: {name: n for name, n in figures.items() if n} for place, figures in rows.items()}
+    return {place: figures for place, figures in plain.items() if figures}
+
+
+# What the database holds.
+
+
+def held(ledger: LedgerUnderTest, identities: dict[tuple[int, bytes], tuple[str, str]]) -> Expected:
+    oldest_minute = (ledger.now - 12 * HOUR_MS) // 60_000
+
+    def table(place: str, figures: tuple[str, ...], name: str, where: str = "1") -> dict[Any, dict[str, int]]:
+        width = len(place.split(","))
+        statement = f"SELECT {place}, {','.join(figures)} FROM {name} JOIN campaigns ON id = campaign WHERE {where}"
+        rows = ledger.rows(statement)
+        return not_zero({row[:width]: Counter(dict(zip(figures, row[width:], strict=True))) for row in rows})
+
+    def listed(condition: str) -> set[tuple[str, str]]:
+        rows = ledger.rows(f"SELECT kind, key FROM quarantine WHERE resolved_at IS NULL AND {condition}")
+        assert len(rows) == len(set(rows)), "an event is listed twice"
+        return {identities[row] for row in rows}
+
+    return Expected(
+        table("campaign_id, step", FIGURES, "totals"),
+        table("campaign_id, step, quarter", FIGURES, "series"),
+        table("campaign_id, minute", MINUTE_FIGURES, "minutes", f"minute >= {oldest_minute}"),
+        dict(
+            ledger.rows(
+                "SELECT campaign_id, contacted FROM totals JOIN campaigns ON id = campaign WHERE contacted <> 0"
+            )
+        ),
+        {
+            campaign: (first, last)
+            for campaign, first, last in ledger.rows(
+                "SELECT campaign_id, first_event_at, last_event_at FROM campaigns WHERE first_event_at IS NOT NULL"
+            )
+        },
+        listed("reason = 'campaign_unknown'"),
+        listed("reason = 'conflict'"),
+    )
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("order") / "empty.db"
+    with closing(open_for_writing(path)) as conn:
+        migrate(conn, str(path), NOW)
+    return path
+
+
+@contextmanager
+def copy_of(database: Path) -> Iterator[LedgerUnderTest]:
+    memory = Path("/dev/shm")  # noqa: S108 # without fsync ten times as many examples fit in the time
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        ledger = LedgerUnderTest(Path(shutil.copy(database, folder)))
+        try:
+            yield ledger
+        finally:
+            ledger.conn.close()
+
+
+def tell(ledger: LedgerUnderTest, story: Story) -> dict[tuple[int, bytes], tuple[str, str]]:
+    """Deliver everything; gives the key under which each identity is stored."""
+    identities: dict[tuple[int, bytes], tuple[str, str]] = {}
+    for restarted, batch in story.batches:
+        if restarted:
+            ledger.restart()
+        ledger.now += 47_000
+        bodies = [wire(fields, turned) for fields, turned in batch]
+        outcomes = ledger.deliver(*bodies)
+        for raw, (fields, _), outcome in zip(bodies, batch, outcomes, strict=True):
+            parsed = ledger.delivery(raw).parsed
+            assert parsed.kind is not None
+            assert parsed.key is not None
+            name = reply_identity(fields) if fields["event"] == "reply" else fields.get("message", "")
+            kind = "sent" if fields["event"] == "spoilt" else fields["event"]
+            identities[parsed.kind, parsed.key] = (kind, name)
+            assert fields["event"] != "spoilt" or outcome != "stored"
+    return identities
+
+
+def check(story: Story, database: Path) -> None:
+    with copy_of(database) as ledger:
+        lead_key = ledger.rows("SELECT value FROM meta WHERE name = 'lead_key'")[0][0]
+        identities = tell(ledger, story)
+        known = [fields for fields in story.deliveries() if fields["event"] != "spoilt"]
+        expected = PlainRecount(known, lead_key).result((ledger.now - 12 * HOUR_MS) // 60_000)
+        assert held(ledger, identities) == expected
+        assert ledger.recount().rows == 0
+        assert ledger.check_journal().mismatches == 0
+
+
+CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=CHECKS)
+@given(story=stories())
+def test_the_figures_do_not_depend_on_order_repetition_or_batches(empty_database: Path, story: Story) -> None:
+    check(story, empty_database)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(max_examples=2000, deadline=None, suppress_health_check=CHECKS)
+@given(story=stories())
+def test_the_figures_do_not_depend_on_order_in_thousands_of_stories(empty_database: Path, story: Story) -> None:
+    check(story, empty_database)
