@@ -204,7 +204,7 @@ async def _serve(settings: Settings, lock: DatabaseLock, listener: socket.socket
         server = _Server(_config(settings, service.app))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():  # noqa: ASYNC110 # uvicorn has no event to wait for
-            await asyncio.sleep(0.005)  # uvicorn has no event to wait for
+            await asyncio.sleep(0.005)
         lock.describe(Holder(os.getpid(), url, token))
         _announce(settings, listener)
         gc.collect()

@@ -55,6 +55,7 @@ def epoch_ms(text: object) -> int | None:
     """Epoch milliseconds of an RFC 3339 time with offset, cut to milliseconds; None if it is not one."""
     if not isinstance(text, str) or not _RFC3339.fullmatch(text):
         return None
+    text = text.upper()  # `fromisoformat` does not know the lower-case z
     leap = text[17:19] == "60"
     try:
         moment = datetime.fromisoformat(text[:17] + "59" + text[19:] if leap else text)
@@ -216,7 +217,18 @@ class _Reading:
 
     def lead(self) -> bytes | None:
         text = self.text(self.recipient(), "data.reply.email")
-        return None if text is None else lead_of(text, self._lead_key)
+        if text is None:
+            return None
+        if not address(text):
+            # All blank addresses would be one lead.
+            self.problem("invalid_field", "Field 'data.reply.email' is not an address.")
+            return None
+        return lead_of(text, self._lead_key)
+
+    def link(self) -> str | None:
+        """The `messageId` of the message that a reply answers."""
+        value = self.reply.get("messageId")
+        return self.text(self.data.get("messageId") if value is None else value, "data.messageId")
 
 
 def _read_started(reading: _Reading) -> Event | Unread:
@@ -265,7 +277,7 @@ def _read_bounced(reading: _Reading) -> Event | Unread:
 def _read_reply(reading: _Reading) -> Event | Unread:
     reply = reading.reply
     reply_id = reading.text(reply.get("id"), "data.reply.id")
-    message_id = reading.text(reply.get("messageId") or reading.data.get("messageId"), "data.messageId")
+    message_id = reading.link()
     classification = reading.text(reply.get("classification"), "data.reply.classification")
     lead, campaign, step = reading.lead(), reading.campaign(), reading.step()
     received_at = reply.get("receivedAt")

@@ -1,0 +1,21 @@
+"""The yardstick: an empty Starlette route under the same uvicorn settings as the receiver."""
+
+import sys
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+
+async def nothing(request: Request) -> Response:
+    """Reads the body, as any webhook must, and answers."""
+    await request.body()
+    return Response(status_code=204)
+
+
+app = Starlette(routes=[Route("/webhooks/leadterra", nothing, methods=["POST"])])
+
+if __name__ == "__main__":
+    uvicorn.run(app, port=int(sys.argv[1]), http="httptools", loop="uvloop", access_log=False, log_level="error")
