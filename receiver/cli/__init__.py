@@ -9,9 +9,11 @@ from receiver import __version__
 from receiver.cli.config import config
 from receiver.cli.health import health
 from receiver.cli.keys import keys
+from receiver.cli.leads import leads
 from receiver.cli.options import end_with, say
 from receiver.cli.quarantine import quarantine
 from receiver.cli.rebuild import rebuild
+from receiver.cli.sandbox import sandbox
 from receiver.cli.serve import serve
 from receiver.cli.verify import verify
 from receiver.errors import ReceiverError
@@ -19,7 +21,7 @@ from receiver.errors import ReceiverError
 # Before it, two connections that checkpoint a WAL at the same time can corrupt it.
 SAFE_SQLITE = (3, 51, 3)
 # These run until they are stopped, so being stopped is how they end well.
-_STOPPED_BY_CTRL_C = {"serve", "demo"}
+_STOPPED_BY_CTRL_C = {"serve", "demo", "sandbox"}
 
 
 class Commands(click.Group):
@@ -63,7 +65,7 @@ def cli() -> None:
     """Take Leadterra's webhooks in durably and serve figures that say how far they can be trusted."""
 
 
-for command in (serve, quarantine, rebuild, verify, keys, config, health):
+for command in (serve, quarantine, rebuild, verify, keys, config, health, sandbox, leads):
     cli.add_command(command)
 
 

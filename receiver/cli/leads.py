@@ -1,0 +1,118 @@
+"""`leads check`: finds what is wrong with a list of leads before a campaign is started with it."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from receiver.cli.options import EXIT_DRIFT, config_option, json_option, say
+from receiver.errors import CommandError
+from receiver.sandbox import bodies
+from receiver.sandbox.problems import RefusedError
+from receiver.sandbox.tokens import Findings, Step, check
+
+# What spreadsheets call the columns that Leadterra has names for.
+_NAMES = {
+    "email": "email",
+    "emailaddress": "email",
+    "firstname": "firstName",
+    "lastname": "lastName",
+    "company": "company",
+    "jobtitle": "jobTitle",
+}
+
+
+@click.group()
+def leads() -> None:
+    """Check lists of leads."""
+
+
+@leads.command("check")
+@config_option
+@json_option
+@click.argument("leads_csv", type=click.Path(path_type=Path), metavar="LEADS.csv")
+@click.argument("steps_json", type=click.Path(path_type=Path), metavar="STEPS.json")
+@click.pass_context
+def check_leads(
+    ctx: click.Context, config_path: Path | None, leads_csv: Path, steps_json: Path, *, as_json: bool
+) -> None:
+    """Say which leads would get a gap such as "Hi ,", which addresses are malformed, and which come twice.
+
+    STEPS.json holds `{"sequenceSteps": […]}` as for Leadterra, or the list alone. Exits 3 if there is anything.
+    """
+    del config_path  # every command takes it; this one has nothing to configure
+    steps = _read_steps(steps_json)
+    rows = list(_read_leads(leads_csv))
+    findings = check(rows, steps)
+    if as_json:
+        click.echo(json.dumps(_plain(findings, len(rows)), indent=2, ensure_ascii=False))
+    elif findings:
+        _print_table(findings)
+    problems = (len(findings.gaps), len(findings.malformed), len(findings.duplicates))
+    say("{} leads: {} gaps, {} malformed addresses, {} duplicates.".format(len(rows), *problems))
+    ctx.exit(EXIT_DRIFT if findings else 0)
+
+
+def _read_steps(path: Path) -> list[Step]:
+    try:
+        given = json.loads(_text(path))
+    except ValueError as error:
+        raise CommandError(f"'{path}' is not JSON: {error}.") from error
+    try:
+        return bodies.steps(given if isinstance(given, dict) else {"sequenceSteps": given})
+    except RefusedError as error:
+        raise CommandError(f"'{path}': {error}") from error
+
+
+def _read_leads(path: Path) -> Iterator[dict[str, str]]:
+    reader = csv.reader(_text(path).splitlines(keepends=True))
+    try:
+        names = [
+            _NAMES.get(name.strip().lower().replace("_", "").replace(" ", ""), name.strip()) for name in next(reader)
+        ]
+        if "email" not in names:
+            raise CommandError(f"'{path}' has no column 'email'; its first line must name the columns.")
+        for values in reader:
+            if any(value.strip() for value in values):
+                fields = dict(zip(names, (value.strip() for value in values), strict=False))
+                yield {"email": "", **fields}
+    except StopIteration:
+        raise CommandError(f"'{path}' is empty; its first line must name the columns.") from None
+    except csv.Error as error:
+        raise CommandError(f"'{path}' is not CSV in line {reader.line_num}: {error}.") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except OSError as error:
+        raise CommandError(f"'{path}' cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise CommandError(f"'{path}' is not UTF-8; save it as such.") from error
+
+
+def _plain(findings: Findings, count: int) -> dict[str, Any]:
+    return {
+        "leads": count,
+        "gaps": [gap._asdict() for gap in findings.gaps],
+        "malformed": findings.malformed,
+        "duplicates": findings.duplicates,
+    }
+
+
+def _print_table(findings: Findings) -> None:
+    table = Table("problem", "email", "step", "field", "tokens")
+    for gap in findings.gaps:
+        table.add_row("gap", gap.email, str(gap.step), gap.field, ", ".join(gap.tokens))
+    for email in findings.malformed:
+        table.add_row("malformed", email)
+    for email in findings.duplicates:
+        table.add_row("duplicate", email)
+    console = Console()
+    # A pipe has no width: nothing may be cut there.
+    Console(width=None if console.is_terminal else 200, markup=False, emoji=False, highlight=False).print(table)
