@@ -55,6 +55,7 @@ class Courier:
         self._open: set[int] = set()
         self._barriers: list[tuple[set[int], asyncio.Future[None]]] = []
         self._workers: set[asyncio.Task[None]] = set()
+        self._working = 0  # not the size of the set: a task leaves that only a moment after its end
 
     def take(self, happening: Happening) -> None:
         """An event happened: plan its deliveries."""
@@ -76,7 +77,8 @@ class Courier:
             _, _, delivery = heappop(self._later)
             self._now.append(delivery)
             self._open.add(id(delivery))
-        while self._now and len(self._workers) < min(self._connections, len(self._open)):
+        while self._working < min(self._connections, len(self._open)):
+            self._working += 1
             worker = asyncio.create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._ended)
@@ -136,13 +138,16 @@ class Courier:
         heappush(self._later, (due, self._planned, delivery))
 
     async def _work(self) -> None:
-        while self._now:
-            delivery = self._now.popleft()
-            try:
-                taken = await self._post(delivery)
-                self._after(delivery, taken=taken)
-            finally:
-                self._closed(id(delivery))
+        try:
+            while self._now:
+                delivery = self._now.popleft()
+                try:
+                    taken = await self._post(delivery)
+                    self._after(delivery, taken=taken)
+                finally:
+                    self._closed(id(delivery))
+        finally:
+            self._working -= 1
 
     async def _post(self, delivery: Delivery) -> bool:
         """One try; whether it was answered 2xx within the real seconds that a try has."""
