@@ -39,7 +39,8 @@ class Happening:
     @property
     def id(self) -> str:
         """Different for every event: what chance about it depends on."""
-        return f"{self.event.value}:{self.reply_id or self.message_id or self.at_ms}:{self.bounce_type}"
+        own = self.reply_id or self.message_id or f"{self.campaign_id}@{self.at_ms}"
+        return f"{self.event.value}:{own}:{self.bounce_type}"
 
     @property
     def is_human(self) -> bool:

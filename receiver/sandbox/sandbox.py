@@ -146,5 +146,5 @@ class Sandbox:
         return Response(status_code=400)
 
     async def _failed(self, _request: Request, error: Exception) -> Response:
-        log.error("sandbox_failed", exc_info=error)
+        log.error("sandbox_failed", error=repr(error))
         return answer(self._shapes.error("internal_error", "Something went wrong in the sandbox; see its log."), 500)

@@ -81,8 +81,10 @@ def is_whole(body: bytes) -> bool:
 class Playground:
     """A sandbox with everything around it."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None = None, **options: Any) -> None:
-        self.clock = HandClock()
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport | None = None, clock: HandClock | None = None, **options: Any
+    ) -> None:
+        self.clock = clock or HandClock()
         self.recorder = Recorder(self.clock)
         self.sandbox = Sandbox(
             SandboxOptions(**{"webhook_url": URL, **options}),
@@ -121,7 +123,7 @@ class Playground:
     async def truth(self) -> Any:
         return await self.call("GET", "/_sandbox/truth")
 
-    async def pass_ms(self, ms: int, grain_ms: int = 1) -> None:
+    async def pass_ms(self, ms: int, grain_ms: int = 0) -> None:
         """Let simulated time pass, stopping wherever something happens, but not within `grain_ms`."""
         end = self.clock.ms + ms
         while (at := self.sandbox.next_ms()) is not None and at <= end:

@@ -1,0 +1,177 @@
+"""The truth is what an endpoint got plus what was withheld, and what a receiver counts of it."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from receiver import app
+from receiver.app import Service
+from receiver.sandbox.faults import Rule
+from receiver.sandbox.options import Habits
+from receiver.settings import Settings, load
+from tests.sandbox.conftest import DAY_MS, HOUR_MS, MINUTE_MS, SECRET, HandClock, Playground, is_signed, playing
+
+LIVELY = Habits(0.05, 0.08, 0.5, 0.3, 0.3)
+EVERYTHING = (
+    Rule("drop", 0.03),
+    Rule("silence", from_s=6 * 3600, to_s=7 * 3600),
+    Rule("malformed_body", 0.02),
+    Rule("missing_fields", 0.02),
+    Rule("unknown_event", 0.05),
+    Rule("corrupt_signature", 0.05),
+    Rule("corrupt_signature", 0.01, amount=0),
+    Rule("duplicate", 0.1),
+    Rule("burst", from_s=20_000, to_s=40_000),
+    Rule("delay", 0.05),
+    Rule("reorder", 0.2),
+    Rule("rotate_secret", from_s=5 * 86_400, secret="whsec_new"),
+    Rule("stats_lag", 0.3),
+    Rule("server_error", 0.1, path="/stats"),
+)
+
+
+def identity(event: dict[str, Any]) -> tuple[str, ...]:
+    data = event["data"]
+    reply = data.get("reply", data)
+    kind = {"message.bounced": data.get("bounceType", "")}.get(event["event"], "")
+    start = f"{data.get('id')} {event['timestamp']}"
+    own = reply["id"] if event["event"] == "reply.received" else data.get("messageId", start)
+    return event["event"], own, kind
+
+
+async def live(playground: Playground, days: int = 9) -> None:
+    """Three campaigns, one paused for a while, until no retry is left."""
+    campaigns = [await playground.running(count, name=str(count)) for count in (12, 20)]
+    await playground.pass_ms(HOUR_MS, MINUTE_MS)
+    await playground.call("POST", f"/v1/campaigns/{campaigns[0]}/pause")
+    await playground.running(8, name="late")
+    await playground.pass_ms(DAY_MS, MINUTE_MS)
+    await playground.call("POST", f"/v1/campaigns/{campaigns[0]}/start")
+    await playground.pass_ms(days * DAY_MS, MINUTE_MS)
+
+
+def taken(playground: Playground) -> Counter[tuple[str, ...]]:
+    """Every event that the endpoint took, once; those of the new secret are refused."""
+    return Counter({identity(event): 1 for event in playground.recorder.taken if "touched" not in event["event"]})
+
+
+def listed(truth: dict[str, Any]) -> Counter[tuple[str, ...]]:
+    return Counter(
+        (row["event"], row["replyId"] or row["messageId"] or f"{row['campaignId']} {row['occurredAt']}", kind)
+        for row in truth["withheld"]
+        for kind in [row["bounceType"] or ""]
+    )
+
+
+async def _got_plus_withheld_is_the_truth(seed: int) -> None:
+    async with playing(seed=seed, habits=LIVELY, faults=EVERYTHING) as wild:
+        wild.recorder.status = lambda request: 204 if is_signed(request) else 401
+        await live(wild)
+        truth = await wild.truth()
+        got, held = taken(wild), listed(truth)
+    assert truth["webhooks"][0]["pending"] == 0
+    assert max(held.values()) == 1
+    assert not got & held
+    events = Counter(name for name, _, _ in (got + held).elements())
+    figures: Counter[str] = Counter()
+    for campaign in truth["campaigns"]:
+        figures.update(campaign["figures"])
+        assert campaign["figures"]["sent"] == campaign["stats"]["sent"]
+        assert campaign["figures"]["bounced"] == campaign["stats"]["bounced"]
+        assert campaign["figures"]["replied"] == campaign["stats"]["replied"]
+    assert events["message.sent"] == figures["sent"]
+    assert events["reply.received"] == figures["replies"]
+    assert events["campaign.started"] == figures["starts"] == 4
+    assert sum(row["delivered"] for row in truth["webhooks"]) == got.total()
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+async def test_what_was_got_and_what_was_withheld_is_the_truth(seed: int) -> None:
+    await _got_plus_withheld_is_the_truth(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4, 54))
+async def test_that_holds_for_fifty_seeds(seed: int) -> None:
+    await _got_plus_withheld_is_the_truth(seed)
+
+
+def settings_for(folder: Path) -> Settings:
+    environment = {
+        "RECEIVER_STORAGE__URL": f"sqlite:///{folder / 'receiver.db'}",
+        "RECEIVER_WEBHOOK__SECRETS": json.dumps([SECRET]),
+    }
+    return load(None, environment, {}).settings
+
+
+async def observed(service: Service, campaign_id: str) -> dict[str, int]:
+    transport = httpx.ASGITransport(service.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        body = (await client.get(f"/v1/campaigns/{campaign_id}")).json()
+    return dict(body["observed"])
+
+
+@pytest.mark.parametrize("means", ["submitted", "delivered"])
+@pytest.mark.parametrize("shapes", ["reference", "guide", "concepts"])
+async def test_a_receiver_counts_the_truth_less_what_was_withheld(
+    shapes: str, means: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = HandClock()
+    monkeypatch.setattr(app, "clock_of", lambda settings: clock)
+    service = await Service.open(settings_for(tmp_path), "token")
+    options: dict[str, Any] = {"shapes": shapes, "message_sent_means": means, "faults": EVERYTHING, "seed": 7}
+    try:
+        transport = httpx.ASGITransport(service.app)
+        async with playing(transport=transport, clock=clock, habits=LIVELY, **options) as wild:
+            await live(wild)
+            for campaign in (await wild.truth())["campaigns"]:
+                assert await observed(service, campaign["campaignId"]) == campaign["expected"]
+                assert campaign["expected"] != campaign["figures"]
+    finally:
+        await service.close()
+
+
+_CROWD = """
+import resource, sys
+from receiver.sandbox.options import SandboxOptions
+from receiver.sandbox.tokens import Step
+from receiver.sandbox.world import World
+count = int(sys.argv[1])
+world = World(SandboxOptions(accounts=200), 1_749_600_000_000, lambda happening: None)
+steps = [Step("Hi {{firstName}}", "<p>{{company}}</p>", 0), Step("Again", "x", 2), Step("Last", "x", 3)]
+campaign = world.create("crowd", steps)
+world.upsert(campaign, (
+    {"email": f"lead{n}@example{n % 997}.org", "firstName": f"Jo{n}", "lastName": f"Li{n}", "company": f"Co{n}",
+     "jobTitle": "Head of things"} for n in range(count)
+))
+world.start(campaign)
+while (at := world.agenda.next_ms()) is not None:
+    world.agenda.advance(at + 3_600_000, 100_000)
+print(campaign.counters.sent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def crowd(count: int) -> tuple[int, int]:
+    """Messages sent to that many leads, and the megabytes that it took."""
+    output = subprocess.run([sys.executable, "-c", _CROWD, str(count)], check=True, capture_output=True, text=True)
+    sent, megabytes = output.stdout.split()
+    return int(sent), int(megabytes)
+
+
+def test_five_thousand_leads_take_little_memory() -> None:
+    sent, megabytes = crowd(5_000)
+    assert sent > 12_000
+    assert megabytes < 120
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_leads_fit_into_500_mb() -> None:
+    sent, megabytes = crowd(100_000)
+    assert sent > 250_000
+    assert megabytes < 500
