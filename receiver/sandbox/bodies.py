@@ -134,6 +134,8 @@ def url(value: object, field: str, *, http_anywhere: bool = False) -> str:
     """Where a webhook may post to; http to other machines only when the one who runs the sandbox says so."""
     text = _text(value, field, 2000)
     if not _is_good_url(text, http_anywhere=http_anywhere):
+        if http_anywhere:
+            raise invalid(f"'{field}' is not an http or https URL.")
         raise invalid(f"'{field}' is not an https URL; send https://… (http only for loopback).")
     return text
 

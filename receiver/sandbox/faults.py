@@ -3,7 +3,7 @@
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -159,13 +159,16 @@ def _entries(entries: Any, start_ms: int, problems: list[str]) -> Iterator[Rule]
         return
     for number, entry in enumerate(entries, 1):
         found: list[str] = []
-        rule = _rule(entry, start_ms, found) if isinstance(entry, dict) else None
+        rule = _rule(entry, start_ms, found)
         problems += [f"fault {number}: {problem}" for problem in found]
         if rule is not None and not found:
             yield rule
 
 
-def _rule(entry: Mapping[str, Any], start_ms: int, problems: list[str]) -> Rule | None:
+def _rule(entry: object, start_ms: int, problems: list[str]) -> Rule | None:
+    if not isinstance(entry, dict):
+        problems.append("it is not a table; use [[fault]].")
+        return None
     fault = entry.get("fault")
     if fault not in FAULTS:
         problems.append(f"'fault' is {fault!r}; use one of {', '.join(FAULTS)}.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -70,5 +71,7 @@ def _bound(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        raise CommandError(f"Cannot listen on {host}:{port}: {error.strerror}; use another '--port'.") from error
+        # Its own text repeats the address; without a number it is about the host's name.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise CommandError(f"Cannot listen on {host}:{port}: {reason}; use another '--port' or '--host'.") from error
     return listener

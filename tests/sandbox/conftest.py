@@ -22,7 +22,7 @@ KEY = "sk_test_sandbox"
 SECRET = "whsec_sandbox"
 URL = "http://127.0.0.1:9/webhooks/leadterra"
 CALM = Habits(0, 0, 0, 0, 0)
-STEPS = [
+STEPS: list[dict[str, Any]] = [
     {"subject": "Hi {{firstName}}", "bodyHtml": "<p>About {{company}}</p>"},
     {"subject": "Again", "bodyHtml": "<p>{{email}}</p>", "delayDays": 2},
 ]

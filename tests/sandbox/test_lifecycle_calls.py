@@ -65,17 +65,8 @@ async def test_steps_are_spaced_by_their_days(calm: Playground) -> None:
     await calm.pass_ms(2 * DAY_MS - 2 * HOUR_MS)
     assert (await calm.stats(campaign))["sent"] == 3
     await calm.pass_ms(2 * HOUR_MS)
-    assert (await calm.stats(campaign)) | {"campaignId": ""} == {
-        "campaignId": "",
-        "totalEnrolled": 3,
-        "sent": 6,
-        "delivered": 6,
-        "queued": 0,
-        "bounced": 0,
-        "replied": 0,
-        "openRate": 0.0,
-        "replyRate": 0.0,
-    }
+    figures = await calm.stats(campaign)
+    assert (figures["totalEnrolled"], figures["sent"], figures["delivered"], figures["queued"]) == (3, 6, 6, 0)
 
 
 async def test_starting_a_running_campaign_changes_nothing(calm: Playground) -> None:

@@ -255,7 +255,7 @@ async def test_statistics_wait_for_the_deliveries_of_what_they_count() -> None:
     async with playing(habits=CALM, transport=httpx.MockTransport(endpoint)) as slow:
         campaign = await slow.running(1, ONE_STEP)
         asking = asyncio.create_task(slow.stats(campaign))
-        while not slow.sandbox.courier._barriers:  # noqa: SLF001 # nothing outside tells that it waits
+        while not slow.sandbox.courier._barriers:  # noqa: ASYNC110 # nothing outside tells that it waits
             await asyncio.sleep(0)
         gate.set()
         await asking

@@ -1,0 +1,77 @@
+"""`leads check`: what is wrong with a list of leads, without a server."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from receiver.cli import cli
+
+STEPS = [{"subject": "Hi {{firstName}}", "bodyHtml": "At {{company}}"}]
+BAD = "Email,First Name,company\njo@x.org,Jo,X\n\nann@x.org,,\nbad@@x,Al,Y\nJO@x.org,Jo,X\n"
+GOOD = "\ufeffcompany,email,firstName,note\nX,jo@x.org,Jo\n"
+
+
+def run(folder: Path, leads: str | bytes, steps: object = STEPS, *flags: str) -> Result:
+    leads_path, steps_path = folder / "leads.csv", folder / "steps.json"
+    leads_path.write_bytes(leads.encode() if isinstance(leads, str) else leads)
+    steps_path.write_text(steps if isinstance(steps, str) else json.dumps(steps))
+    return CliRunner().invoke(cli, ["leads", "check", str(leads_path), str(steps_path), *flags])
+
+
+def test_findings_are_a_table_and_exit_3(tmp_path: Path) -> None:
+    result = run(tmp_path, BAD)
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in result.stdout.splitlines()[3:-1]]
+    assert result.exit_code == 3
+    assert rows == [
+        ["gap", "ann@x.org", "1", "subject", "firstName"],
+        ["gap", "ann@x.org", "1", "bodyHtml", "company"],
+        ["malformed", "bad@@x", "", "", ""],
+        ["duplicate", "jo@x.org", "", "", ""],
+    ]
+    assert result.stderr == "4 leads: 2 gaps, 1 malformed addresses, 1 duplicates.\n"
+
+
+def test_findings_as_json(tmp_path: Path) -> None:
+    result = run(tmp_path, BAD, STEPS, "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout) == {
+        "leads": 4,
+        "gaps": [
+            {"email": "ann@x.org", "step": 1, "field": "subject", "tokens": ["firstName"]},
+            {"email": "ann@x.org", "step": 1, "field": "bodyHtml", "tokens": ["company"]},
+        ],
+        "malformed": ["bad@@x"],
+        "duplicates": ["jo@x.org"],
+    }
+
+
+def test_good_leads_exit_0_and_print_nothing(tmp_path: Path) -> None:
+    result = run(tmp_path, GOOD, {"sequenceSteps": STEPS})
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "1 leads: 0 gaps, 0 malformed addresses, 0 duplicates.\n"
+
+
+@pytest.mark.parametrize(
+    ("leads", "steps", "words"),
+    [
+        ("", STEPS, "leads.csv' is empty; its first line must name the columns."),
+        ("name\nJo", STEPS, "leads.csv' has no column 'email'; its first line must name the columns."),
+        (b"email\n\xff@x.org", STEPS, "leads.csv' is not UTF-8; save it as such."),
+        ('email\n"' + "x" * 200_000 + '"', STEPS, "is not CSV in line 2: field larger than field limit (131072)."),
+        (GOOD, "[", "steps.json' is not JSON: "),
+        (GOOD, 7, "steps.json': 'sequenceSteps' is a number; send a list of objects."),
+        (GOOD, [{"subject": "x"}], "steps.json': 'sequenceSteps[0].bodyHtml' is missing; send a string."),
+    ],
+)
+def test_files_that_cannot_be_used_exit_1(tmp_path: Path, leads: str | bytes, steps: object, words: str) -> None:
+    result = run(tmp_path, leads, steps)
+    assert result.exit_code == 1
+    assert words in result.stderr
+
+
+def test_a_missing_file_exits_1(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["leads", "check", str(tmp_path / "none.csv"), str(tmp_path / "none.json")])
+    assert result.exit_code == 1
+    assert result.stderr == f"'{tmp_path / 'none.json'}' cannot be read: No such file or directory.\n"
