@@ -119,7 +119,6 @@ class Account:
     email: str
     name: str
     daily_capacity: int
-    idle: bool = True
     sent_total: int = 0
     free_at_ms: int = 0
     _window: deque[int] = field(default_factory=deque)

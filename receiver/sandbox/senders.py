@@ -27,6 +27,7 @@ class Senders:
             Account(f"sa_{n:03d}", f"sender{n}@outreach.example", f"Sender {n}", daily_capacity)
             for n in range(1, count + 1)
         ]
+        self._idle = deque(self.accounts)
 
     def pools(self) -> list[tuple[str, list[Account]]]:
         """Pool ids with their accounts; every account is in one."""
@@ -40,19 +41,23 @@ class Senders:
         if not campaign.waiting_turn:
             campaign.waiting_turn = True
             self._turns.append(campaign)
-        for account in self.accounts:
-            if account.idle:
-                account.idle = False
-                self._agenda.plan(account.free_at_ms, self._send_next, account)
+        self._wake(len(campaign.ready))
+
+    def _wake(self, count: int) -> None:
+        """Let at most that many idle accounts look for something to send."""
+        for _ in range(min(count, len(self._idle))):
+            account = self._idle.popleft()
+            self._agenda.plan(account.free_at_ms, self._send_next, account)
 
     def _send_next(self, account: Account) -> None:
         now = self._agenda.now_ms
         if account.remaining(now) <= 0:
             self._agenda.plan(account.next_capacity_ms(), self._send_next, account)
+            self._wake(1)  # another may still have capacity
             return
         found = self._take()
         if found is None:
-            account.idle = True
+            self._idle.append(account)
             return
         account.take(now)
         unit = self._chance.unit("pause", account.id, str(account.sent_total))

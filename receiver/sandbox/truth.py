@@ -67,14 +67,15 @@ class Truth:
         self._before_bounce = 0 if sent_when_delivered else _SENT
         self._figures: dict[str, Counter[str]] = {}
         self._bounced: dict[str, int] = {}
-        self._replies: dict[tuple[str, str], list[Happening]] = {}
+        self._replies: dict[str, dict[str, list[Happening]]] = {}
 
     def note(self, happening: Happening) -> None:
         figures = self._figures.setdefault(happening.campaign_id, Counter())
         if happening.event is Event.STARTED:
             figures["starts"] += 1
         elif happening.event is Event.REPLY:
-            self._replies.setdefault((happening.campaign_id, happening.email), []).append(happening)
+            leads = self._replies.setdefault(happening.campaign_id, {})
+            leads.setdefault(happening.email, []).append(happening)
             figures["replies"] += 1
         elif happening.event is Event.SENT:
             figures.update(_counted(_SENT, first_step=happening.step == 0))
@@ -112,11 +113,10 @@ class Truth:
     def _replied(self, campaign_id: str, without: set[str]) -> tuple[int, int]:
         """Leads who replied, and leads of whom a person replied."""
         replied = human = 0
-        for (campaign, _), replies in self._replies.items():
-            if campaign == campaign_id:
-                held = [reply for reply in replies if reply.reply_id not in without]
-                replied += bool(held)
-                human += any(reply.is_human for reply in held)
+        for replies in self._replies.get(campaign_id, {}).values():
+            held = [reply for reply in replies if reply.reply_id not in without]
+            replied += bool(held)
+            human += any(reply.is_human for reply in held)
         return replied, human
 
     @staticmethod

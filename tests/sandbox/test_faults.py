@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import click
 import pytest
 
+from receiver.cli.sandbox import sandbox
 from receiver.errors import ConfigurationError
 from receiver.sandbox.chance import Chance
-from receiver.sandbox.faults import Plan, Rule, read_script, seconds, share_rule
+from receiver.sandbox.faults import FAULTS, Plan, Rule, read_script, seconds, share_rule
 from tests.sandbox.conftest import START_MS
 
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 SCRIPT = """
 [share]
 drop = 0.01
@@ -134,3 +137,18 @@ def test_the_latest_rotation_is_in_force() -> None:
     rules = [Rule("rotate_secret", from_s=at, secret=f"s{at}") for at in (20, 10)]
     plan = Plan(rules, Chance(1), START_MS)
     assert [plan.secret_at(START_MS + at * 1000, "s0") for at in (0, 10, 19, 20)] == ["s0", "s10", "s10", "s20"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_readme_names_every_fault(fault: str) -> None:
+    assert f"`{fault}`" in README
+
+
+@pytest.mark.parametrize("parameter", sandbox.params, ids=lambda parameter: parameter.opts[0])
+def test_the_readme_names_every_option(parameter: click.Parameter) -> None:
+    assert parameter.opts[0] in README
+
+
+def test_the_readmes_script_is_a_good_one(tmp_path: Path) -> None:
+    example = README.split("```toml\n")[1].split("```")[0]
+    assert len(read_script(script(tmp_path, example), START_MS)) == 3

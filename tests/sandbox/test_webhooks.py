@@ -168,6 +168,14 @@ async def test_unknown_events_come_on_top() -> None:
         assert await withheld(strange) == []
 
 
+async def test_an_unknown_event_that_is_taken_saves_nothing() -> None:
+    async with playing(habits=CALM, faults=rule("unknown_event")) as strange:
+        strange.recorder.status = lambda request: 204 if b"touched" in request.content else 500
+        await strange.running(1, ONE_STEP)
+        await strange.pass_ms(DAY_MS)
+        assert [reason for _, reason in await withheld(strange)] == ["gave_up", "gave_up"]
+
+
 async def test_a_copy_that_is_taken_saves_its_event() -> None:
     async with playing(habits=CALM, faults=rule("duplicate", event="campaign.started")) as double:
         double.recorder.status = lambda request: 204 if len(double.recorder.requests) == 1 else 500
