@@ -156,7 +156,7 @@ def _is_good_url(text: str, *, http_anywhere: bool) -> bool:
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         return False
-    if not host or not text.isascii() or any(character.isspace() for character in text):
+    if not host or not text.isascii() or not text.isprintable() or " " in text:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and (http_anywhere or _is_loopback(host)))
 

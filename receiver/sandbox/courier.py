@@ -8,6 +8,7 @@ import httpx
 import structlog
 
 from receiver.clock import Clock
+from receiver.http import Poster
 from receiver.sandbox.chance import Chance, between
 from receiver.sandbox.delivery import ATTEMPTS, Delivery, Webhook, Writing, due_ms
 from receiver.sandbox.faults import Plan, Rule
@@ -35,7 +36,7 @@ class Courier:
         plan: Plan,
         chance: Chance,
         clock: Clock,
-        client: httpx.AsyncClient,
+        poster: Poster,
         schedule: Schedule,
         connections: int,
         timeout_s: float,
@@ -45,7 +46,7 @@ class Courier:
         self._plan = plan
         self._chance = chance
         self._clock = clock
-        self._client = client
+        self._poster = poster
         self._schedule = schedule
         self._connections = connections
         self._timeout_s = timeout_s
@@ -98,7 +99,7 @@ class Courier:
         await asyncio.gather(*workers, return_exceptions=True)
         for _, done in self._barriers:
             done.cancel()
-        await self._client.aclose()
+        await self._poster.close()
 
     def _plan_event(self, webhook: Webhook, happening: Happening) -> None:
         webhook.events_due += 1
@@ -160,14 +161,14 @@ class Courier:
         delivery.webhook.attempts += 1
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await self._client.post(delivery.webhook.url, content=body, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError):
+                status = await self._poster.post(delivery.webhook.url, body, headers)
+        except (httpx.HTTPError, OSError):
             return False
         except Exception as error:  # noqa: BLE001 # an application in this process may raise anything
             # No traceback: it would show the signing secret and the recipient.
             log.warning("delivery_failed", webhook=delivery.webhook.id, error=type(error).__name__)
             return False
-        return answer.is_success
+        return 200 <= status < 300
 
     def _after(self, delivery: Delivery, *, taken: bool) -> None:
         original = delivery.copy_of or delivery

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from receiver.clock import Clock, SimulatedClock, SystemClock
-from receiver.http import delivery_client
+from receiver.http import SocketPoster, TransportPoster
 from receiver.sandbox.api import Api, answer
 from receiver.sandbox.courier import Courier
 from receiver.sandbox.delivery import Writing
@@ -59,13 +59,13 @@ class Sandbox:
         self.world = World(options, start_ms, self._announce)
         shapes = shapes_named(options.shapes)
         plan = Plan(options.faults, self.world.chance, start_ms)
-        client = delivery_client(options.connections, options.delivery_timeout_s, transport)
+        poster = TransportPoster(transport) if transport else SocketPoster()
         self.courier = Courier(
             Writing(shapes, plan, options.webhook_secret, restamp=options.restamp),
             plan,
             self.world.chance,
             self.clock,
-            client,
+            poster,
             options.retry_schedule,
             options.connections,
             options.delivery_timeout_s,
