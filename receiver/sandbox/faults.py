@@ -52,7 +52,7 @@ class Rule:
     campaign: str | None = None
     path: str | None = None
     amount: float | None = None
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
     as_date: bool = False
 
     def covers(self, at_s: float) -> bool:
@@ -182,7 +182,8 @@ def _rule(entry: object, start_ms: int, problems: list[str]) -> Rule | None:
         target, read, allowed = reader
         given[target] = read(value, start_ms)
         if given[target] is None:
-            problems.append(f"'{name}' is {value!r}; use {allowed}.")
+            shown = "not a secret" if name == "secret" else repr(value)
+            problems.append(f"'{name}' is {shown}; use {allowed}.")
     if fault in _STRETCHES and "to_s" not in given:
         problems.append(f"'to' is missing; '{fault}' needs the end of its stretch.")
     if fault == "rotate_secret" and "secret" not in given:

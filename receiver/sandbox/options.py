@@ -36,9 +36,9 @@ class SandboxOptions:
     seed: int = 1
     start_ms: int | None = None
     speed: float = 1.0
-    api_key: str = "sk_test_sandbox"
+    api_key: str = field(default="sk_test_sandbox", repr=False)
     webhook_url: str | None = None
-    webhook_secret: str = "whsec_sandbox"  # noqa: S105 # a secret of nothing, unless the user gives one
+    webhook_secret: str = field(default="whsec_sandbox", repr=False)
     shapes: ShapesName = "reference"
     message_sent_means: SentMeans = "submitted"
     bounced_means: BouncedMeans = "any"

@@ -1,5 +1,6 @@
 """What is refused and how, the envelopes of every shape, and answers that fail on purpose."""
 
+import asyncio
 import json
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -9,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from receiver.sandbox import api
 from receiver.sandbox.faults import Rule
 from receiver.sandbox.gate import RateLimit
-from receiver.sandbox.options import Habits
-from tests.sandbox.conftest import CALM, DAY_MS, HOUR_MS, STEPS, URL, Playground, people, playing, rule
+from receiver.sandbox.options import Habits, SandboxOptions
+from receiver.sandbox.sandbox import Sandbox
+from tests.sandbox.conftest import CALM, DAY_MS, HOUR_MS, START_MS, STEPS, URL, Playground, people, playing, rule
 
 STEP = {"subject": "a", "bodyHtml": "b"}
 NOT_HTTPS = "'url' is not an https URL; send https://… (http only for loopback)."
@@ -281,3 +284,31 @@ async def test_a_failure_of_the_sandbox_is_a_500_with_a_body(
     async with httpx.AsyncClient(transport=transport, base_url="http://x", headers=calm.client.headers) as client:
         answer = await client.get("/v1/sender-pools")
     assert answer.json()["error"]["code"] == "internal_error"
+
+
+async def test_the_world_moves_by_itself() -> None:
+    sandbox = Sandbox(SandboxOptions(start_ms=START_MS, speed=100_000, webhook_url=None))
+    moving = asyncio.create_task(sandbox.run())
+    while sandbox.world.now_ms < START_MS + DAY_MS:  # noqa: ASYNC110 # the world has no event to wait for
+        await asyncio.sleep(0.01)
+    moving.cancel()
+    await sandbox.close()
+
+
+async def test_other_than_http_is_left_to_the_application(calm: Playground) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup" if not sent else "lifespan.shutdown"}
+
+    await calm.sandbox.app({"type": "lifespan", "state": {}}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_a_body_that_is_too_long_is_refused(calm: Playground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_BODY_MAX_BYTES", 10)
+    answer = await calm.call("POST", "/v1/campaigns", {"name": "long enough"}, 400)
+    assert answer["error"]["message"] == "The body is longer than 10 bytes; send the leads in several calls."

@@ -9,6 +9,7 @@ from receiver.cli.sandbox import sandbox
 from receiver.errors import ConfigurationError
 from receiver.sandbox.chance import Chance
 from receiver.sandbox.faults import FAULTS, Plan, Rule, read_script, seconds, share_rule
+from receiver.sandbox.options import SandboxOptions
 from tests.sandbox.conftest import START_MS
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
@@ -91,6 +92,10 @@ def test_a_script_holds_shares_and_single_faults(tmp_path: Path) -> None:
         ('[[fault]]\nfault = "delay"\nby = "soon"', ["fault 1: 'by' is 'soon'; use 90s, 15m, 6h or 2d."]),
         ('[[fault]]\nfault = "drop"\nshare = 1.5', ["fault 1: 'share' is 1.5; use 0 to 1."]),
         ('[[fault]]\nfault = "server_error"\nstatus = 200', ["fault 1: 'status' is 200; use 500 to 599."]),
+        (
+            '[[fault]]\nfault = "rotate_secret"\nsecret = 77',
+            ["fault 1: 'secret' is not a secret; use the new signing secret."],
+        ),
         ('[[fault]]\nfault = "rate_limit"\nas_date = 1', ["fault 1: 'as_date' is 1; use true or false."]),
     ],
 )
@@ -152,3 +157,9 @@ def test_the_readme_names_every_option(parameter: click.Parameter) -> None:
 def test_the_readmes_script_is_a_good_one(tmp_path: Path) -> None:
     example = README.split("```toml\n")[1].split("```")[0]
     assert len(read_script(script(tmp_path, example), START_MS)) == 3
+
+
+def test_secrets_do_not_show() -> None:
+    rules = (Rule("rotate_secret", secret="whsec_new"),)
+    shown = repr(SandboxOptions(api_key="sk_1", webhook_secret="whsec_1", faults=rules))
+    assert not [secret for secret in ("sk_1", "whsec_1", "whsec_new") if secret in shown]
