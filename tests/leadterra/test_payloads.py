@@ -68,9 +68,7 @@ def test_the_campaign_is_found_wherever_it_stands(data: dict[str, object]) -> No
     [{"id": "camp_1"}, {"campaignId": "camp_1"}, {"campaign": {"id": "camp_1"}}],
 )
 def test_a_start_names_its_campaign_in_any_place(data: dict[str, object]) -> None:
-    assert parse("campaign.started", data) == Event(
-        Kind.STARTED, start_key("camp_1", AT_MS), AT_MS, "camp_1"
-    )
+    assert parse("campaign.started", data) == Event(Kind.STARTED, start_key("camp_1", AT_MS), AT_MS, "camp_1")
 
 
 def test_only_a_start_is_of_the_campaign_that_its_own_id_names() -> None:
@@ -324,7 +322,13 @@ def test_a_domain_is_what_follows_the_last_at(text: object, domain: str | None) 
             "invalid_field",
             "Field 'data.messageId' is not a string of 1 to 512 characters.",
         ),
-        ("message.sent", {"messageId": "m"}, "x", "bad_timestamp", "Field 'timestamp' is not an RFC 3339 time with offset."),
+        (
+            "message.sent",
+            {"messageId": "m"},
+            "x",
+            "bad_timestamp",
+            "Field 'timestamp' is not an RFC 3339 time with offset.",
+        ),
         ("message.sent", MESSAGE, "", "bad_timestamp", "Field 'timestamp' is not an RFC 3339 time with offset."),
         ("message.sent", MESSAGE, AT_MS, "bad_timestamp", "Field 'timestamp' is not an RFC 3339 time with offset."),
         (
@@ -377,7 +381,8 @@ def test_an_unknown_events_name_is_cut() -> None:
 def test_campaign_ids_are_of_the_documented_alphabet_up_to_128() -> None:
     name = "Camp_1.a:b-c" + "x" * 116
     assert parse("message.sent", {**MESSAGE, "campaignId": name}).campaign == name
-    for wrong in (name + "x", "", "ä", "a\n", "a/b", 5, {}):
+    wrongs: list[object] = [name + "x", "", "ä", "a\n", "a/b", 5, {}]
+    for wrong in wrongs:
         assert parse("message.sent", {**MESSAGE, "campaignId": wrong}).reason == "invalid_field"
 
 
@@ -436,10 +441,14 @@ def test_depth_within_the_parsers_limit_is_no_problem() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["messageId", "campaignId", "campaign", "id", "reply", "email", "lead", "to", "receivedAt"]),
-        inner,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["messageId", "campaignId", "campaign", "id", "reply", "email", "lead", "to", "receivedAt"]
+            ),
+            inner,
+        )
     ),
     max_leaves=12,
 )
