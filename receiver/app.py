@@ -65,51 +65,62 @@ class Service:
     store: Store
     readers: Readers
     token: str
+    shutdown_timeout_s: float
 
     @classmethod
-    async def open(cls, settings: Settings, token: str, own_addresses: frozenset[str] = frozenset()) -> "Service":
-        """Opens the database and starts the writer. The caller holds the database's lock."""
-        clock = clock_of(settings)
+    async def open(
+        cls,
+        settings: Settings,
+        token: str,
+        own_addresses: frozenset[str] = frozenset(),
+        clock: Clock | None = None,
+    ) -> "Service":
+        """Opens the database and starts the writer. The caller holds the database's lock.
+
+        `clock` is the one that the settings ask for unless given.
+        """
+        clock = clock or clock_of(settings)
         path = settings.database_path
-        store = await Store.open(path, clock.now_ms())
-        try:
+        async with contextlib.AsyncExitStack() as opened:
+            store = await Store.open(path, clock.now_ms())
+            opened.push_async_callback(store.close)  # the thread of a connection left open keeps the process alive
             readers = await Readers.open(path)
-        except BaseException:
-            await store.close()
-            raise
-        meters = Meters()
-        writer = Writer(store, clock, _limits(settings), meters)
-        body_reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
-        rebuilding = Rebuilding(path, store, writer, clock)
-        handlers = Handlers(
-            Campaigns(readers),
-            Events(readers),
-            Quarantine(readers, Retrying(store, readers, writer, clock)),
-            Rebuild(rebuilding),
-            Operations(path, readers, writer, body_reader, meters),
-        )
-        access = Access(settings.access.analyst_digests, settings.access.admin_digests, token, own_addresses)
-        start = secrets.token_hex(4)
-        request_ids = RequestIds()
-        surroundings = Surroundings(clock, access, body_reader, request_ids, lambda: f"{start}.{writer.version}")
-        keys = settings.webhook.hmac_keys
-        secret_ids = await store.secret_ids(keys, clock.now_ms())
-        webhook = Webhook(
-            list(zip(keys, secret_ids, strict=True)),
-            store.parser,
-            writer,
-            body_reader,
-            clock,
-            meters,
-            request_ids,
-        )
-        app = router(webhook, table(handlers), surroundings)
-        await writer.start()
-        return cls(app, writer, body_reader, rebuilding, store, readers, token)
+            opened.push_async_callback(readers.close)
+            meters = Meters()
+            writer = Writer(store, clock, _limits(settings), meters)
+            body_reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
+            rebuilding = Rebuilding(path, store, writer, clock)
+            handlers = Handlers(
+                Campaigns(readers),
+                Events(readers),
+                Quarantine(readers, Retrying(store, readers, writer, clock)),
+                Rebuild(rebuilding),
+                Operations(path, readers, writer, body_reader, meters),
+            )
+            access = Access(settings.access.analyst_digests, settings.access.admin_digests, token, own_addresses)
+            start = secrets.token_hex(4)
+            request_ids = RequestIds()
+            surroundings = Surroundings(clock, access, body_reader, request_ids, lambda: f"{start}.{writer.version}")
+            keys = settings.webhook.hmac_keys
+            secret_ids = await store.secret_ids(keys, clock.now_ms())
+            webhook = Webhook(
+                list(zip(keys, secret_ids, strict=True)),
+                store.parser,
+                writer,
+                body_reader,
+                clock,
+                meters,
+                request_ids,
+            )
+            app = router(webhook, table(handlers), surroundings)
+            await writer.start()
+            opened.pop_all()
+        return cls(app, writer, body_reader, rebuilding, store, readers, token, settings.server.shutdown_timeout_s)
 
     def drain(self) -> None:
-        """Refuse new deliveries with 503; what is under way may end."""
+        """Refuse new deliveries with 503; what is under way is answered well before the shutdown's time is over."""
         self.reader.drain()
+        self.writer.hurry(self.shutdown_timeout_s / 2)
 
     async def close(self) -> None:
         """Commit what waits and close the database."""
@@ -132,14 +143,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: Settings, lock_wait_s: float = _LOCK_WAIT_S) -> int:
     """Run until SIGTERM or Ctrl-C; the exit code. Raises CommandError for what stands in the way."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     lock = DatabaseLock(settings.database_path)
-    if not await _locked(lock, stop):
+    if not await _locked(lock, stop, lock_wait_s):
         return 0
     try:
         with _bound(settings.server.host, settings.server.port) as listener:
@@ -148,14 +159,14 @@ async def serve(settings: Settings) -> int:
         lock.release()
 
 
-async def _locked(lock: DatabaseLock, stop: asyncio.Event) -> bool:
+async def _locked(lock: DatabaseLock, stop: asyncio.Event, wait_s: float) -> bool:
     """Wait for the database's lock; False when told to stop meanwhile."""
-    deadline = asyncio.get_running_loop().time() + _LOCK_WAIT_S
+    deadline = asyncio.get_running_loop().time() + wait_s
     waiting = False
     while not lock.acquire():
         if asyncio.get_running_loop().time() >= deadline:
             raise CommandError(
-                f"The database is held by process {lock.holder().pid}; stop that one, or name another database."
+                f"The database is held by {lock.holder().process}; stop that one, or name another database."
             )
         if not waiting:
             log.info("waiting_for_lock", holder=lock.holder().pid)
@@ -233,6 +244,7 @@ def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         app,
         http="httptools",
         lifespan="off",
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -110,7 +110,7 @@ def test_a_reply_is_human_unless_its_class_says_otherwise(classification: str | 
 
 def test_none_loses_to_any_value() -> None:
     assert (smaller(None, 3), smaller(3, None), smaller(2, 3)) == (3, 3, 2)
-    assert smaller(None, None) is None  # type: ignore[type-var] # no value at all is the case in question
+    assert smaller(None, None) is None
 
 
 # Joins.

@@ -13,8 +13,8 @@ import pytest
 from receiver.cli import cli
 from receiver.settings.catalogue import FIELDS
 from receiver.web.operation import Operation
-from tests.e2e.server import Server, start_server
-from tests.web.tables import operations
+from tests.e2e.server import Server
+from tests.web.test_routes import OPERATIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -42,7 +42,7 @@ def test_it_names_every_setting(setting: str) -> None:
     assert f"`{setting}`" in README
 
 
-@pytest.mark.parametrize("operation", operations(), ids=lambda operation: f"{operation.method} {operation.path}")
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: f"{operation.method} {operation.path}")
 def test_it_names_every_endpoint(operation: Operation) -> None:
     assert f"`{operation.method} {operation.path}`" in README
 
@@ -56,7 +56,7 @@ def test_the_gate_runs_its_test_command() -> None:
 def server(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / ".secrets").mkdir()
     (tmp_path / ".secrets" / "webhook.secrets").write_text("made-on-the-spot\n")
-    with start_server(tmp_path, secrets=["made-on-the-spot"]) as running:
+    with Server(tmp_path / "receiver.db", webhook__secrets='["made-on-the-spot"]') as running:
         yield running
 
 

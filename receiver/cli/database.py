@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,17 @@ def reading(settings: Settings) -> Iterator[sqlite3.Connection]:
     """A connection that cannot write, whoever else has the database open."""
     path = existing(settings)
     try:
-        conn = open_for_reading(path)
-        check(conn, str(path))
+        with contextlib.closing(open_for_reading(path)) as conn:
+            check(conn, str(path))
+            yield conn
     except sqlite3.DatabaseError as error:
         raise StorageError(f"The database '{path}' cannot be read: {error}.") from error
-    try:
-        yield conn
-    finally:
-        conn.close()
 
 
 def existing(settings: Settings) -> Path:
     """The database's path. Raises StorageError when there is none: a command must not create one."""
     path = settings.database_path
-    if not path.is_file():
+    if not isfile(path):  # `Path.is_file` raises where a folder above may not be searched
         raise StorageError(f"There is no database at '{path}'; `serve` creates it, 'storage.url' names another.")
     return path
 
@@ -67,7 +65,9 @@ class Server:
             response = self._client.request(method, path, json=body)
             answer: dict[str, Any] = response.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise CommandError(f"The server at {self._client.base_url} does not answer: {error}.") from error
+            raise CommandError(
+                f"The server at {self._client.base_url} does not answer: {str(error) or type(error).__name__}."
+            ) from error
         if response.is_error:
             raise CommandError(str(answer.get("detail", "The server refused.")))
         return answer
@@ -82,11 +82,13 @@ def writing(settings: Settings) -> Iterator[Owner | Server]:
         try:
             with contextlib.closing(open_for_writing(path)) as conn:
                 yield Owner(conn, path)
+        except sqlite3.DatabaseError as error:
+            raise StorageError(f"The database '{path}' cannot be used: {error}.") from error
         finally:
             lock.release()
         return
     holder = lock.holder()
     if holder.url is None:
-        raise CommandError(f"The database is held by process {holder.pid}, which answers no commands; stop it first.")
+        raise CommandError(f"The database is held by {holder.process}, which answers no commands; stop it first.")
     with server_client(holder.url, holder.token) as client:
         yield Server(client)

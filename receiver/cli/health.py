@@ -25,13 +25,16 @@ def health(config_path: Path | None, *, as_json: bool) -> None:
         raise CommandError("No server is running on this database.")
     try:
         with server_client(holder.url, None, _TIMEOUT_S) as client:
-            response = client.get("/readyz")
-            answer = response.json()
+            answer = client.get("/readyz").json()
     except (httpx.HTTPError, ValueError) as error:
-        raise CommandError(f"The server at {holder.url} does not answer: {error}.") from error
-    if response.is_error:
-        raise CommandError(f"The server at {holder.url} is not ready: {answer.get('detail')}")
+        raise CommandError(
+            f"The server at {holder.url} does not answer: {str(error) or type(error).__name__}."
+        ) from error
+    if not isinstance(answer, dict) or answer.get("status") != "ready":
+        # After a crash the file stays, and another program may listen at its url by now.
+        detail = answer.get("detail") if isinstance(answer, dict) else None
+        raise CommandError(f"The server at {holder.url} is not ready: {detail or 'it is another program'}")
     if as_json:
-        click.echo(json.dumps({"status": answer["status"], "url": holder.url}))
+        click.echo(json.dumps({"status": "ready", "url": holder.url}))
     else:
         click.echo(f"ready at {holder.url}")

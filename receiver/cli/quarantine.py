@@ -1,6 +1,7 @@
 """`quarantine list|show|retry`: what is kept and not counted."""
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from receiver.storage.sqlite import reads
 from receiver.web.params import QUARANTINE_REASONS
 from receiver.web.times import rfc3339
 
-_CHUNK = 500
+_COLUMNS = ("id", "reason", "event", "campaign_id", "received_at", "size_bytes", "copies", "detail")
+_WHOLE_COLUMNS = ("id", "reason", "received_at", "size_bytes", "copies")  # on a narrow terminal the others fold
+_WIDTH_OF_A_PIPE = 4000  # one line per row, for grep and awk
+_row_ids = click.IntRange(1, 2**63 - 1)
 _reason = click.option("--reason", type=click.Choice(QUARANTINE_REASONS), help="Only rows of this reason.")
 
 
@@ -36,14 +40,15 @@ def list_rows(config_path: Path | None, *, as_json: bool, reason: str | None, li
         rows = [_readable(dict(row)) for row in reads.quarantine(conn, reason, None, limit)]
         counts = reads.quarantine_counts(conn)
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps({"data": rows}, indent=2))
         return
-    columns = ("id", "reason", "event", "campaign_id", "received_at", "size_bytes", "copies", "detail")
-    table = Table(*columns, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in _COLUMNS:
+        table.add_column(column, no_wrap=column in _WHOLE_COLUMNS, overflow="fold")
     for row in rows:
-        table.add_row(*(_shown(row[column]) for column in columns))
-    console = Console(width=None if Console().is_terminal else 200, markup=False, highlight=False)
-    console.print(table)
+        table.add_row(*(_shown(row[column]) for column in _COLUMNS))
+    width = None if Console().is_terminal else _WIDTH_OF_A_PIPE
+    Console(width=width, markup=False, highlight=False, emoji=False).print(table)
     waiting = ", ".join(f"{row['bodies']:,} {row['reason']}" for row in counts) or "nothing"
     say(f"In quarantine: {waiting}.")
 
@@ -51,7 +56,7 @@ def list_rows(config_path: Path | None, *, as_json: bool, reason: str | None, li
 @quarantine.command()
 @config_option
 @json_option
-@click.argument("row_id", metavar="ID", type=int)
+@click.argument("row_id", metavar="ID", type=_row_ids)
 def show(config_path: Path | None, *, as_json: bool, row_id: int) -> None:
     """Show one row with its raw body, which may hold addresses of people."""
     with reading(load_settings(config_path).settings) as conn:
@@ -66,14 +71,14 @@ def show(config_path: Path | None, *, as_json: bool, row_id: int) -> None:
         return
     for name, value in row.items():
         say(f"{name}: {_shown(value)}")
-    click.echo(body)
+    click.echo(_shown(body.decode("utf-8", "replace"), "\n\t") if sys.stdout.isatty() else body)
 
 
 @quarantine.command()
 @config_option
 @json_option
 @_reason
-@click.argument("ids", nargs=-1, type=click.IntRange(1))
+@click.argument("ids", nargs=-1, type=_row_ids)
 def retry(config_path: Path | None, *, as_json: bool, reason: str | None, ids: tuple[int, ...]) -> None:
     """Read rows again, by ID, by --reason, or all; what is understood now is counted."""
     if ids and reason:
@@ -98,7 +103,7 @@ def _through(server: Server, reason: str | None, ids: tuple[int, ...]) -> dict[s
 def _by_ourselves(owner: Owner, reason: str | None, ids: tuple[int, ...]) -> dict[str, int]:
     counts = Counter(retried=0, stored=0, duplicate=0, still_quarantined=0)
     if ids:
-        counts.update(owner.ledger.retry(owner.conn, ids, owner.now_ms()))
+        counts.update(owner.ledger.retry(owner.conn, list(dict.fromkeys(ids)), owner.now_ms()))
         return dict(counts)
     after = 0
     while chunk := reads.quarantine_ids(owner.conn, reason, after):
@@ -111,7 +116,7 @@ def _readable(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "received_at": rfc3339(row["received_at"])}
 
 
-def _shown(value: object) -> str:
-    """A value for the terminal: control characters of a hostile body must not reach it."""
+def _shown(value: object, kept: str = "") -> str:
+    """A value for the terminal: control characters of a hostile body, but those `kept`, must not reach it."""
     text = "-" if value is None else str(value)
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return "".join(char if char.isprintable() or char in kept else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -27,11 +27,17 @@ class Heartbeat:
             self._started_at, self._began_ms = self._clock.now_ms(), monotonic_ms
         return Stretch(self._started_at, self._started_at + monotonic_ms - self._began_ms, stopped)
 
-    def committed(self, *, accepted: bool) -> None:
-        """A commit worked. With `accepted` it took a delivery in, which ends a run of refusals."""
+    def committed(self, *, accepted: bool, refusals: Refusals | None = None) -> None:
+        """A commit worked. With `accepted` it took a delivery in, which ends the run of `refusals` written with it.
+
+        What was refused while that commit was under way is a new run.
+        """
         self._last_ms = self._clock.monotonic_ms()
-        if accepted:
-            self._refusals = None
+        held = self._refusals
+        if not accepted or held is None:
+            return
+        since = held.count - (refusals.count if refusals is not None else 0)
+        self._refusals = Refusals(held.last_at, held.last_at, since) if since else None
 
     def failed(self) -> None:
         """A commit failed: the stretch ended with the last one that worked."""

@@ -2,6 +2,19 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+# Every answer that the webhook gives; each is there from the start, so that a rate sees the first one.
+OUTCOMES = (
+    "stored",
+    "duplicate",
+    "quarantined",
+    "signature_invalid",
+    "body_too_large",
+    "unsupported_encoding",
+    "body_timeout",
+    "unavailable",
+    "internal",
+    "gone",
+)
 _COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BATCH_BUCKETS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
 
@@ -39,7 +52,7 @@ class Meters:
             "Time of the last delivery that was taken in.",
             registry=self.registry,
         )
-        self._outcomes: dict[str, int] = {}
+        self._outcomes = dict.fromkeys(OUTCOMES, 0)
         self._last_delivery_ms = 0
 
     def batch(self, events: int, seconds: float) -> None:
@@ -48,7 +61,7 @@ class Meters:
 
     def delivery(self, outcome: str) -> None:
         """Count an answer; folded into the counter when it is read, because this runs for every delivery."""
-        self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
+        self._outcomes[outcome] += 1
 
     def delivered(self, outcome: str, now_ms: int) -> None:
         """Count a delivery that was taken in."""
@@ -59,6 +72,6 @@ class Meters:
         """The exposition text."""
         for outcome, count in self._outcomes.items():
             self._deliveries.labels(outcome).inc(count)
-        self._outcomes.clear()
+            self._outcomes[outcome] = 0
         self._last_delivery.set(self._last_delivery_ms / 1000)
         return generate_latest(self.registry)

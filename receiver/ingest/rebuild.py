@@ -46,7 +46,7 @@ class Rebuilding:
             self._task = asyncio.create_task(self._run(self.state))
 
     async def close(self) -> None:
-        """Let the present one end; the recount itself cannot be interrupted half-way without loss of time only."""
+        """Stop the present one; nothing is lost but its time."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -56,10 +56,13 @@ class Rebuilding:
             state.rows_changed = await self._rebuild(state.progress)
             state.status = "ok"
             log.info("rebuilt", rows_changed=state.rows_changed, rows=state.progress.total)
-        except BaseException as error:
+        except asyncio.CancelledError:
+            state.status = "failed"
+            log.info("rebuild_stopped", detail="The receiver stops; no figure has changed.")
+            raise
+        except Exception as error:  # nobody awaits this task: the log and the state are all there is
             state.status = "failed"
             log.error("rebuild_failed", exc_info=error)
-            raise
         finally:
             state.ended_at = self._clock.now_ms()
 

@@ -24,6 +24,7 @@ log = structlog.get_logger()
 _SWEEP_S = 0.25
 # After a full disk or a held lock: soon enough to heal by itself, rarely enough not to spin.
 _PAUSE_S = 0.2
+_FAILED = "The database failed; the receiver stops. Send the event again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Writer:
         self._turn = asyncio.Lock()
         self._closing = False
         self._full = False
+        self._next_due_check_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -113,6 +115,12 @@ class Writer:
             self.version += 1
             return result
 
+    def hurry(self, within_s: float) -> None:
+        """Answer everybody who waits within this time, so that a shutdown need not cut anybody off."""
+        latest_s = self._loop.time() + within_s
+        for waiter in [*self._in_flight, *self._waiting]:
+            waiter.deadline_s = min(waiter.deadline_s, latest_s)
+
     async def close(self) -> None:
         """Refuse what comes, commit what waits, close the stretch of acceptance."""
         self._closing = True
@@ -136,6 +144,8 @@ class Writer:
         while not self.failed.is_set():
             await self._until_needed()
             async with self._turn:
+                if self.failed.is_set():
+                    return  # other writing work failed for good while we waited for our turn
                 if self._waiting:
                     await self._commit_next()
                 elif self._closing:
@@ -143,7 +153,7 @@ class Writer:
                     return
                 else:
                     await self._beat()
-                    await self._take_in_due()
+                await self._take_in_due()
             if self._full and not self._closing:
                 await asyncio.sleep(_PAUSE_S)
 
@@ -191,20 +201,27 @@ class Writer:
                 _refuse(batch, "The event could not be stored; send it again.")
             else:
                 # One of them cannot be stored; the others must not suffer for it.
-                for waiter in batch:
-                    await self._commit([waiter])
+                await self._commit_singly(batch)
             return
         for waiter, outcome in zip(batch, outcomes, strict=True):
             if not waiter.future.done():
                 waiter.future.set_result(outcome)
 
+    async def _commit_singly(self, batch: Sequence[_Waiter]) -> None:
+        for waiter in batch:
+            if self.failed.is_set():
+                _refuse([waiter], _FAILED)
+            else:
+                await self._commit([waiter])
+
     async def _write(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         now = self._clock.now_ms()
         begun = self._loop.time()
-        outcomes = await self._store.commit(deliveries, now, self.heartbeat.stretch(), self.heartbeat.refusals())
+        refusals = self.heartbeat.refusals()
+        outcomes = await self._store.commit(deliveries, now, self.heartbeat.stretch(), refusals)
         self._full = False
         self.version += 1
-        self.heartbeat.committed(accepted=True)
+        self.heartbeat.committed(accepted=True, refusals=refusals)
         self._meters.batch(len(deliveries), self._loop.time() - begun)
         self._count_late(deliveries, outcomes, now)
         return outcomes
@@ -230,6 +247,10 @@ class Writer:
             self.heartbeat.committed(accepted=False)
 
     async def _take_in_due(self) -> None:
+        """Bodies that were ahead of their time, looked for once per interval however busy we are."""
+        if self._loop.time() < self._next_due_check_s:
+            return
+        self._next_due_check_s = self._loop.time() + self._interval_s()
         try:
             if await self._store.retry_due(self._clock.now_ms()):
                 self.version += 1
@@ -263,7 +284,7 @@ class Writer:
 
     def _refuse_all(self) -> None:
         while self._waiting:
-            _refuse(self._take_batch(), "The database failed; the receiver stops. Send the event again.")
+            _refuse(self._take_batch(), _FAILED)
 
 
 def _refuse(waiters: Sequence[_Waiter], text: str) -> None:

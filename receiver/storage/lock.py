@@ -17,6 +17,11 @@ class Holder:
     url: str | None = None
     token: str | None = None
 
+    @property
+    def process(self) -> str:
+        """The process in words, for messages."""
+        return "a process that has not named itself" if self.pid is None else f"process {self.pid}"
+
     def __repr__(self) -> str:
         return f"Holder(pid={self.pid}, url={self.url!r})"
 
@@ -41,16 +46,24 @@ class DatabaseLock:
             return False
         os.fchmod(file, 0o600)
         self._file = file
-        self.describe(Holder(os.getpid()))
+        try:
+            self.describe(Holder(os.getpid()))
+        except CommandError:
+            self.release()
+            raise
         return True
 
     def describe(self, holder: Holder) -> None:
-        """Write who we are, for others to read."""
+        """Write who we are, for others to read; raises CommandError where there is no space for it."""
         if self._file is None:
             raise CommandError(f"The lock file '{self.path}' is not held.")
         text = json.dumps({"pid": holder.pid, "url": holder.url, "token": holder.token}).encode()
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, text, 0)
+        try:
+            # In this order: a reader in between finds the longer text of a server whole.
+            os.pwrite(self._file, text, 0)
+            os.ftruncate(self._file, len(text))
+        except OSError as error:
+            raise CommandError(f"The lock file '{self.path}' cannot be written: {error.strerror}.") from error
 
     def holder(self) -> Holder:
         """Who holds the lock, as far as the file says."""

@@ -2,8 +2,9 @@
 
 import hashlib
 import hmac
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -46,11 +47,13 @@ class Access:
         admin_digests: Sequence[bytes],
         token: str,
         own_addresses: frozenset[str] = frozenset(),
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._analysts = tuple(analyst_digests)
         self._admins = tuple(admin_digests)
         self._token_digest = hashlib.sha256(token.encode()).digest()
         self._own_addresses = own_addresses | {"127.0.0.1", "::1"}
+        self._monotonic_s = monotonic_s
         self._failures: dict[str, tuple[float, int]] = {}
 
     @property
@@ -89,12 +92,13 @@ class Access:
 
     def _open_role(self, credentials: Credentials) -> Role:
         """Without any key configured reading is open, but only to names that cannot be rebound to us."""
-        if credentials.host.rpartition(":")[0] in _LOOPBACK_NAMES or credentials.host in _LOOPBACK_NAMES:
+        host = credentials.host.lower()
+        if host.rpartition(":")[0] in _LOOPBACK_NAMES or host in _LOOPBACK_NAMES:
             return Role.ANALYST
         raise ForbiddenError("Without access keys the receiver answers only to 'localhost' or 127.0.0.1.")
 
     def _count_failure(self, peer: str) -> None:
-        now = time.monotonic()
+        now = self._monotonic_s()
         begun, count = self._failures.pop(peer, (now, 0))
         if now - begun >= _WINDOW_S:
             begun, count = now, 0
@@ -102,7 +106,7 @@ class Access:
         if len(self._failures) > _ADDRESSES_MAX:
             del self._failures[next(iter(self._failures))]
         if count >= _ATTEMPTS_MAX:
-            wait_s = int(_WINDOW_S - (now - begun)) + 1
+            wait_s = math.ceil(_WINDOW_S - (now - begun))
             raise TooManyAttemptsError("Too many wrong keys from this address; wait.", wait_s)
 
 

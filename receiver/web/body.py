@@ -29,7 +29,8 @@ class BodyReader:
         self.draining = True
         now = asyncio.get_running_loop().time()
         for timeout in self._under_way:
-            timeout.reschedule(now)
+            if not timeout.expired():  # one that has just run out cannot be moved any more, and ends by itself
+                timeout.reschedule(now)
 
     async def read(self, receive: Receive, declared: int | None) -> bytes | Refusal:
         """The whole body, or why there is none. `declared` is the Content-Length."""

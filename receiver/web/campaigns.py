@@ -26,7 +26,7 @@ class Campaigns:
         rows = await self._readers.run(reads.campaigns, _filter(params, call.now_ms))
         more = len(rows) > params.limit
         page = rows[: params.limit]
-        cursor = encode_cursor(params.sort, page[-1]["place"], page[-1]["campaign_id"]) if more else None
+        cursor = encode_cursor(*_order(params), page[-1]["place"], page[-1]["campaign_id"]) if more else None
         return {"data": [campaign_json(row, call.now_ms) for row in page], "next_cursor": cursor}
 
     async def one(self, call: Call) -> dict[str, Any]:
@@ -47,9 +47,9 @@ class Campaigns:
 
 
 def _filter(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:
-    cursor = decode_cursor(params.cursor, str, (int, float, type(None)), str)
-    if cursor is not None and cursor[0] != params.sort:
-        raise refusal("cursor", params.cursor, "it with the 'sort' of the answer that it came from")
+    cursor = decode_cursor(params.cursor, str, str, (int, float, type(None)), str)
+    if cursor is not None and tuple(cursor[:2]) != _order(params):
+        raise refusal("cursor", params.cursor, "it with the 'sort' and 'order' of the answer that it came from")
     return reads.CampaignFilter(
         sort=_known_sort(params.sort),
         descending=params.order == "desc",
@@ -61,9 +61,13 @@ def _filter(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:
         min_sent=params.min_sent,
         active_from=time_parameter("active_from", params.active_from, now_ms),
         active_to=time_parameter("active_to", params.active_to, now_ms),
-        after_place=cursor[1] if cursor else None,
-        after_id=cursor[2] if cursor else None,
+        after_place=cursor[2] if cursor else None,
+        after_id=cursor[3] if cursor else None,
     )
+
+
+def _order(params: CampaignsParams) -> tuple[str, str]:
+    return params.sort, params.order
 
 
 def _known_sort(sort: str) -> str:

@@ -7,15 +7,18 @@ from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from receiver.errors import InvalidParameterError
 from receiver.figures import OBSERVED, RATES
+from receiver.web.times import ALLOWED as TIMES
 
 M = TypeVar("M", bound="Params")
 
 _SHOWN_MAX = 100
+_PARAMETERS_MAX = 100
+_INTEGER_MAX = 2**63 - 1  # a larger one cannot be bound
 QUARANTINE_REASONS = (
     "not_json",
     "unknown_event",
@@ -55,11 +58,19 @@ class NoParams(Params):
     """An operation without parameters."""
 
 
-Limit = Annotated[int, Field(ge=1, le=2000, json_schema_extra={"allowed": "1 to 2000"})]
+def _plain_digits(value: object) -> object:
+    """Refuses what pydantic would take for a whole number too: `1_000`, `+10`, `10.0`, blanks around it."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError(value)
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_plain_digits)]
+Limit = Annotated[Whole, Field(ge=1, le=2000, json_schema_extra={"allowed": "1 to 2000"})]
 Cursor = Annotated[
     str | None, Field(max_length=2000, json_schema_extra={"allowed": "a next_cursor of an earlier answer"})
 ]
-Time = Annotated[str | None, Field(max_length=40)]
+Time = Annotated[str | None, Field(max_length=40, json_schema_extra={"allowed": TIMES})]
 
 
 class CampaignsParams(Params):
@@ -70,7 +81,7 @@ class CampaignsParams(Params):
     status: Literal["started", "gone", "unknown"] | None = allowed("started, gone or unknown")
     activity: Literal["active", "quiet"] | None = allowed("active or quiet")
     q: Annotated[str | None, Field(max_length=200)] = allowed("at most 200 characters")
-    min_sent: Annotated[int | None, Field(ge=0, le=2**53)] = allowed("a whole number from 0")
+    min_sent: Annotated[Whole | None, Field(ge=0, le=2**53)] = allowed("a whole number from 0")
     active_from: Time = None
     active_to: Time = None
     limit: Limit = 100
@@ -81,8 +92,12 @@ class EventsParams(Params):
     """`GET /v1/events`."""
 
     event: EventName | None = allowed("campaign.started, message.sent, message.bounced or reply.received")
-    campaign_id: Annotated[str | None, Field(max_length=128)] = allowed("a campaign id")
-    message_id: Annotated[str | None, Field(max_length=512)] = allowed("a messageId of 1 to 512 characters")
+    campaign_id: Annotated[str | None, Field(min_length=1, max_length=128)] = allowed(
+        "a campaign id of 1 to 128 characters"
+    )
+    message_id: Annotated[str | None, Field(min_length=1, max_length=512)] = allowed(
+        "a messageId of 1 to 512 characters"
+    )
     from_: Time = Field(None, alias="from")
     to: Time = None
     limit: Limit = 100
@@ -111,8 +126,11 @@ class RetryBody(Params):
 def parse_query(model: type[M], query: bytes) -> M:
     """The parameters of a query string. Raises InvalidParameterError."""
     values: dict[str, str] = {}
+    if query.count(b"&") >= _PARAMETERS_MAX:
+        text = f"The query string has more than {_PARAMETERS_MAX} parameters; send fewer."
+        raise InvalidParameterError("query", text)
     try:
-        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict")
     except ValueError as error:
         raise InvalidParameterError("query", "The query string is not valid percent-encoded UTF-8.") from error
     for name, value in pairs:
@@ -176,9 +194,12 @@ def decode_cursor(text: str | None, *types: type | tuple[type, ...]) -> list[Any
         values = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, binascii.Error):
         values = None
-    fits = isinstance(values, list) and len(values) == len(types)
-    if not fits or not all(
-        isinstance(value, kind) and not isinstance(value, bool) for value, kind in zip(values, types, strict=True)
-    ):
+    if not isinstance(values, list) or len(values) != len(types) or not all(map(_fits, values, types)):
         raise refusal("cursor", text, "a next_cursor of an earlier answer")
-    return list(values)
+    return values
+
+
+def _fits(value: object, kind: type | tuple[type, ...]) -> bool:
+    if isinstance(value, int) and (isinstance(value, bool) or abs(value) > _INTEGER_MAX):
+        return False
+    return isinstance(value, kind)

@@ -8,7 +8,8 @@ import orjson
 
 from receiver.errors import InvalidParameterError, ReceiverError
 
-CONTENT_TYPE = b"application/problem+json"
+# A 404 or 405 without it may be kept by caches.
+HEADERS = ((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
 
 STATUS_BY_CODE: Mapping[str, int] = {
     "invalid_parameter": 400,
@@ -29,13 +30,16 @@ STATUS_BY_CODE: Mapping[str, int] = {
     "query_timeout": 503,
 }
 
+# Python's phrase for it changed with version 3.13; an answer must not.
+_TITLES = {413: "Content Too Large"}
+
 
 def problem(code: str, detail: str, parameter: str | None = None) -> tuple[int, bytes]:
     """Status and body of an error answer."""
     status = STATUS_BY_CODE[code]
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": _TITLES.get(status) or HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code,
@@ -47,7 +51,7 @@ def problem(code: str, detail: str, parameter: str | None = None) -> tuple[int, 
 
 def headers_of(error: ReceiverError) -> list[tuple[bytes, bytes]]:
     """Headers that an error answer needs beside its body."""
-    headers = [(b"content-type", CONTENT_TYPE), (b"cache-control", b"no-store")]
+    headers = list(HEADERS)
     retry_after_s = getattr(error, "retry_after_s", None)
     if retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % retry_after_s))
@@ -56,9 +60,19 @@ def headers_of(error: ReceiverError) -> list[tuple[bytes, bytes]]:
     return headers
 
 
+def internal() -> tuple[int, bytes]:
+    """Status and body when the fault is ours: nothing of it is told outside."""
+    return problem("internal", "Something went wrong here; the log has the details.")
+
+
+def is_fault(error: ReceiverError) -> bool:
+    """Whether the fault is ours, and not something that the caller can act on."""
+    return error.code == ReceiverError.code or error.code not in STATUS_BY_CODE
+
+
 def problem_of(error: ReceiverError) -> tuple[int, bytes]:
-    """Status and body for an error; one without a place in the table is our own fault and tells nothing."""
-    if error.code not in STATUS_BY_CODE:
-        return problem("internal", "Something went wrong here; the log has the details.")
+    """Status and body for an error; one that is our own fault tells nothing."""
+    if is_fault(error):
+        return internal()
     parameter = error.parameter if isinstance(error, InvalidParameterError) else None
     return problem(error.code, str(error), parameter)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from receiver.errors import InvalidParameterError
 from receiver.ingest.quarantine import Retrying
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.store import Readers
@@ -29,6 +30,8 @@ class Quarantine:
 
     async def retry(self, call: Call) -> dict[str, Any]:
         body: RetryBody = call.body
+        if body.ids is not None and body.reason is not None:
+            raise InvalidParameterError("reason", "'ids' and 'reason' are both given; give one of them.")
         if body.ids is not None:
             return dict(await self._retrying.of_ids(body.ids))
         return dict(await self._retrying.of_reason(body.reason))

@@ -16,7 +16,7 @@ from receiver.web.access import Access, Credentials, Role
 from receiver.web.body import BodyReader, Refusal
 from receiver.web.operation import Call, Operation, Raw
 from receiver.web.params import NoParams, Params, parse_json, parse_query
-from receiver.web.problems import CONTENT_TYPE, STATUS_BY_CODE, headers_of, problem, problem_of
+from receiver.web.problems import HEADERS, headers_of, internal, is_fault, problem, problem_of
 from receiver.web.request_id import RequestIds
 from receiver.web.times import rfc3339, settled_until
 
@@ -26,6 +26,8 @@ _GZIP_MIN_BYTES = 1000
 _GZIP_LEVEL = 5
 _GZIP_APART_BYTES = 65_536  # compressing more than this would hold the event loop
 _MINUTE_MS = 60_000
+_RETRY_AFTER_S = 5
+_CACHE = (b"cache-control", b"private, no-cache")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -67,9 +69,9 @@ class Resource:
             status, extra, content = self._refuse(error, request_id)
         except Exception as error:
             log.exception("request_failed", request_id=request_id.decode(), exc_info=error)
-            status, content = problem("internal", "Something went wrong here; the log has the details.")
-            extra = [(b"content-type", CONTENT_TYPE)]
-        extra.append((b"x-request-id", request_id))
+            status, content = internal()
+            extra = list(HEADERS)
+        extra += [(b"vary", b"Accept-Encoding"), (b"x-request-id", request_id)]
         content = await _compressed(content, headers, extra)
         if status not in (204, 304):
             extra.append((b"content-length", b"%d" % len(content)))
@@ -77,10 +79,13 @@ class Resource:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
 
     def _refuse(self, error: ReceiverError, request_id: bytes) -> tuple[int, Headers, bytes]:
-        if error.code not in STATUS_BY_CODE:
+        if is_fault(error):
             log.error("request_failed", request_id=request_id.decode(), code=error.code, error=str(error))
         status, content = problem_of(error)
-        return status, headers_of(error), content
+        headers = headers_of(error)
+        if isinstance(error, _UnreadError):
+            headers.append((b"connection", b"close"))
+        return status, headers, content
 
     async def _answer(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
@@ -92,7 +97,7 @@ class Resource:
         if operation is None:
             text = f"{method} is not allowed here; use {self._allow.decode()}."
             status, content = problem("method_not_allowed", text)
-            return status, [(b"content-type", CONTENT_TYPE), (b"allow", self._allow)], content
+            return status, [*HEADERS, (b"allow", self._allow)], content
         role = self._around.access.require(operation.access, _credentials(scope, headers))
         params = parse_query(operation.params, scope["query_string"])
         body = await self._body(operation, headers, receive)
@@ -100,10 +105,10 @@ class Resource:
         stamps = _stamps(now) if operation.stamped else []
         etag = self._etag(scope, role, now) if operation.cached else None
         if etag is not None and _is_known(etag, headers.get(b"if-none-match")):
-            return 304, [(b"etag", etag), *stamps], b""
+            return 304, [_CACHE, (b"etag", etag), *stamps], b""
         call = Call(params, body, scope.get("path_params", {}), role, now)
         content, content_type = _rendered(await operation.handler(call), operation, now)
-        answer_headers = [(b"content-type", content_type), (b"cache-control", b"private, no-cache"), *stamps]
+        answer_headers = [(b"content-type", content_type), _CACHE, *stamps]
         if etag is not None:
             answer_headers.append((b"etag", etag))
         return operation.status, answer_headers, content
@@ -114,7 +119,7 @@ class Resource:
         declared = headers.get(b"content-length")
         body = await self._around.reader.read(receive, None if declared is None else int(declared))
         if isinstance(body, Refusal):
-            raise _UnreadError(body)
+            raise _UnreadError(body, self._around.reader)
         return parse_json(operation.body, body)
 
     def _etag(self, scope: Scope, role: Role, now_ms: int) -> bytes:
@@ -126,13 +131,14 @@ class Resource:
 class _UnreadError(ReceiverError):
     """The request's body could not be read."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: Refusal, reader: BodyReader) -> None:
         texts = {
-            Refusal.TOO_LARGE: "The body is too large.",
-            Refusal.TOO_SLOW: "The body was not complete in time.",
+            Refusal.TOO_LARGE: f"The body is larger than {reader.limit_bytes} bytes.",
+            Refusal.TOO_SLOW: f"The body was not complete within {reader.timeout_s:g} s.",
         }
         super().__init__(texts.get(refusal, "The receiver is shutting down; try again."))
-        self.code = refusal.value if refusal is not Refusal.GONE else "unavailable"
+        self.code = refusal.value if refusal in texts else "unavailable"
+        self.retry_after_s = None if refusal in texts else _RETRY_AFTER_S
 
 
 class NotFound:
@@ -145,7 +151,7 @@ class NotFound:
         given = dict(scope["headers"]).get(b"x-request-id")
         status, content = problem("not_found", "There is nothing at this path.")
         headers = [
-            (b"content-type", CONTENT_TYPE),
+            *HEADERS,
             (b"content-length", b"%d" % len(content)),
             (b"x-request-id", self._request_ids.take(given)),
         ]
@@ -168,10 +174,11 @@ def _stamps(now_ms: int) -> Headers:
 
 
 def _is_known(etag: bytes, if_none_match: bytes | None) -> bool:
+    """Whether one of our own was sent back. Not `*`: it would hide that there is nothing (RFC 9110, 13.2.1)."""
     if if_none_match is None:
         return False
     known = [value.strip() for value in if_none_match.split(b",")]
-    return b"*" in known or etag in known or etag.removeprefix(b"W/") in known
+    return etag in known or etag.removeprefix(b"W/") in known
 
 
 def _rendered(answer: dict[str, Any] | Raw, operation: Operation, now_ms: int) -> tuple[bytes, bytes]:
@@ -184,10 +191,7 @@ def _rendered(answer: dict[str, Any] | Raw, operation: Operation, now_ms: int) -
 
 
 async def _compressed(content: bytes, headers: Mapping[bytes, bytes], answer_headers: Headers) -> bytes:
-    if len(content) <= _GZIP_MIN_BYTES:
-        return content
-    answer_headers.append((b"vary", b"Accept-Encoding"))
-    if not _takes_gzip(headers.get(b"accept-encoding", b"")):
+    if len(content) <= _GZIP_MIN_BYTES or not _takes_gzip(headers.get(b"accept-encoding", b"")):
         return content
     answer_headers.append((b"content-encoding", b"gzip"))
     if len(content) < _GZIP_APART_BYTES:

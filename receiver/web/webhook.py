@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import structlog
 from starlette.types import Receive, Scope, Send
 
 from receiver.clock import Clock
@@ -12,8 +13,10 @@ from receiver.leadterra import signature
 from receiver.leadterra.payloads import Parser
 from receiver.storage.deliveries import Delivery
 from receiver.web.body import BodyReader, Refusal
-from receiver.web.problems import CONTENT_TYPE, problem
+from receiver.web.problems import HEADERS, internal, problem
 from receiver.web.request_id import RequestIds
+
+log = structlog.get_logger()
 
 _ALLOW = (b"allow", b"POST, OPTIONS")
 _CLOSE = (b"connection", b"close")
@@ -65,7 +68,8 @@ class Webhook:
                 encoding = value
             elif name == b"x-request-id":
                 given_id = value
-        answer = _Answer(send, (b"x-request-id", self._request_ids.take(given_id)))
+        request_id = self._request_ids.take(given_id)
+        answer = _Answer(send, (b"x-request-id", request_id), with_body=method != "HEAD")
         if method != "POST":
             await self._answer_other(method, answer)
             return
@@ -77,7 +81,12 @@ class Webhook:
             self._count_refusal("unsupported_encoding", shaped=bool(digests))
             await answer.problem(*problem("unsupported_encoding", "Send the body without Content-Encoding."))
         else:
-            await self._take_in(scope, body, digests, answer)
+            try:
+                await self._take_in(scope, body, digests, answer)
+            except Exception as error:
+                log.exception("delivery_failed", request_id=request_id.decode(), exc_info=error)
+                self._count_refusal("internal", shaped=bool(digests))
+                await answer.problem(*internal())
 
     async def _take_in(self, scope: Scope, body: bytes, digests: list[bytes], answer: "_Answer") -> None:
         index = signature.matching_secret(self._secrets, body, digests)
@@ -126,20 +135,21 @@ class Webhook:
 class _Answer:
     """Sends one response, with the request's id."""
 
-    __slots__ = ("_request_id", "_send")
+    __slots__ = ("_request_id", "_send", "_with_body")
 
-    def __init__(self, send: Send, request_id: tuple[bytes, bytes]) -> None:
+    def __init__(self, send: Send, request_id: tuple[bytes, bytes], *, with_body: bool) -> None:
         self._send = send
         self._request_id = request_id
+        self._with_body = with_body
 
     async def send(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         headers.append(self._request_id)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        await self._send({"type": "http.response.body", "body": body if self._with_body else b""})
 
     async def problem(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
         length = (b"content-length", b"%d" % len(body))
-        await self.send(status, [(b"content-type", CONTENT_TYPE), length, *headers], body)
+        await self.send(status, [*HEADERS, length, *headers], body)
 
     async def unavailable(self, text: str, retry_after_s: int, *headers: tuple[bytes, bytes]) -> None:
         status, body = problem("unavailable", text)

@@ -381,7 +381,8 @@ def test_an_unknown_events_name_is_cut() -> None:
 def test_campaign_ids_are_of_the_documented_alphabet_up_to_128() -> None:
     name = "Camp_1.a:b-c" + "x" * 116
     assert parse("message.sent", {**MESSAGE, "campaignId": name}).campaign == name
-    for wrong in (name + "x", "", "ä", "a\n", "a/b", 5, {}):
+    wrongs: list[object] = [name + "x", "", "ä", "a\n", "a/b", 5, {}]
+    for wrong in wrongs:
         assert parse("message.sent", {**MESSAGE, "campaignId": wrong}).reason == "invalid_field"
 
 

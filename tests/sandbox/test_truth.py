@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from receiver import app
 from receiver.app import Service
 from receiver.sandbox.faults import Rule
 from receiver.sandbox.options import Habits
@@ -119,12 +118,9 @@ async def observed(service: Service, campaign_id: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("means", ["submitted", "delivered"])
 @pytest.mark.parametrize("shapes", ["reference", "guide", "concepts"])
-async def test_a_receiver_counts_the_truth_less_what_was_withheld(
-    shapes: str, means: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_receiver_counts_the_truth_less_what_was_withheld(shapes: str, means: str, tmp_path: Path) -> None:
     clock = HandClock()
-    monkeypatch.setattr(app, "clock_of", lambda settings: clock)
-    service = await Service.open(settings_for(tmp_path), "token")
+    service = await Service.open(settings_for(tmp_path), "token", clock=clock)
     options: dict[str, Any] = {"shapes": shapes, "message_sent_means": means, "faults": EVERYTHING, "seed": 7}
     try:
         transport = httpx.ASGITransport(service.app)

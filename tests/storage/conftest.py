@@ -151,7 +151,7 @@ class LedgerUnderTest:
 
     def quarantined(self) -> list[str]:
         """The reasons of what is listed, in the order of arrival."""
-        return [row[0] for row in self.rows("SELECT reason FROM quarantine WHERE resolved_at IS NULL")]
+        return [row[0] for row in self.rows("SELECT reason FROM quarantine WHERE resolved_at IS NULL ORDER BY id")]
 
     def journal_copies(self) -> list[int]:
         """How often each event was delivered, in the order of arrival."""

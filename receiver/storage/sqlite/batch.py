@@ -39,6 +39,7 @@ class Batch:
         self._messages_before: dict[bytes, tuple[Any, ...]] = {}
         self._replies: dict[bytes, ReplyRow] = {}
         self._replies_before: dict[bytes, tuple[Any, ...]] = {}
+        self._reply_deliveries: dict[bytes, tuple[Delivery, Event]] = {}
         self._starts: dict[bytes, int | None] = {}
         self._new_starts: list[tuple[Event, int, int]] = []
         self._new: list[tuple[int, Delivery, Event, int]] = []
@@ -132,6 +133,7 @@ class Batch:
             reply = self._replies[event.key] = ReplyRow(seq=self._copies.next_seq)
         seq = reply.seq
         reply.arrive(event, delivery.received_at)
+        self._reply_deliveries[event.key] = (delivery, event)
         return known, seq
 
     def _join_start(self, delivery: Delivery, event: Event) -> tuple[bool, int | None]:
@@ -231,6 +233,7 @@ class Batch:
         befores = [ReplyRow(*self._replies_before[key]) for key in changed if key in self._replies_before]
         leads = Leads(self._conn, self._numbers, [*befores, *changed.values()])
         leads.unbook(self._rollups)
+        self._list_detached(changed)
         for before in befores:
             if before.campaign is not None and before.at is not None:
                 number = self._numbers.number(self._conn, before.campaign)
@@ -239,13 +242,22 @@ class Batch:
         rows = [reply.dump(self._conn, self._numbers, key) for key, reply in changed.items()]
         self._conn.executemany(self._sql["write_reply"], rows)
         for reply in changed.values():
+            owner = None
             if reply.campaign is not None and reply.at is not None:
-                number = self._numbers.number(self._conn, reply.campaign)
-                self._rollups.book(number, reply.step, reply_bookings(reply))
-                self._spans.add(number, [reply.at])
-                if reply.seq is not None:
-                    self._conn.execute(self._sql["move_journal"], (number, reply.seq))
+                owner = self._numbers.number(self._conn, reply.campaign)
+                self._rollups.book(owner, reply.step, reply_bookings(reply))
+                self._spans.add(owner, [reply.at])
+            if reply.seq is not None:
+                self._conn.execute(self._sql["move_journal"], (owner, reply.seq))
         leads.book(self._rollups)
+
+    def _list_detached(self, changed: dict[bytes, ReplyRow]) -> None:
+        """A copy that names a smaller `messageId` may take a reply's send away: then it waits again."""
+        for key, reply in changed.items():
+            before = self._replies_before.get(key)
+            had_campaign = before is not None and ReplyRow(*before).campaign is not None
+            if had_campaign and reply.campaign is None:
+                self._quarantine.add_waiting(*self._reply_deliveries[key])
 
     def _write_starts(self) -> None:
         rows = []

@@ -14,7 +14,7 @@ from receiver.storage.sqlite import migrate
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_BUSY_TIMEOUT_S = 2.0
+_BUSY_TIMEOUT_S = 0.5
 _STATEMENTS_CACHED = 256
 _PAGE_CACHE_KIB = 32_768
 # A checkpoint of 4,000 pages (16 MiB) is rare enough to keep fsyncs few and small enough not to be felt.
@@ -33,6 +33,13 @@ class Connection(aiosqlite.Connection):
         """The result of `function(connection, …)`, called on this connection's own thread."""
         result: T = await self._execute(function, self._conn, *args, **kwargs)  # type: ignore[no-untyped-call] # aiosqlite leaves it untyped
         return result
+
+    def join(self) -> None:
+        """Wait for the thread of a connection that could not be opened.
+
+        aiosqlite has told it to end, but does not wait; ending after the event loop has, it fails loudly.
+        """
+        self._thread.join()
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
@@ -92,5 +99,9 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 async def connect(opener: Callable[[], sqlite3.Connection]) -> Connection:
     """An open aiosqlite connection over `opener`; the caller closes it."""
     connection = Connection(opener, iter_chunk_size=64)
-    await connection
+    try:
+        await connection
+    except Exception:
+        connection.join()
+        raise
     return connection

@@ -26,6 +26,8 @@ from receiver.storage.sqlite.queries import queries
 from receiver.storage.sqlite.rollups import minute_horizon, minute_row
 
 CHUNK_ROWS = 50_000
+# Ingest may forget a minute between the caller's look at the clock and the snapshot.
+_FORGOTTEN_MEANWHILE = 5
 
 
 @dataclass(slots=True)
@@ -64,11 +66,16 @@ def recount(conn: sqlite3.Connection, now_ms: int, progress: Progress) -> Correc
     try:
         progress.total = conn.execute(sql["ledger_rows"]).fetchone()[0]
         _Recount(conn, now_ms, progress).run()
-        return _differences(conn, minute_horizon(now_ms))
+        return _differences(conn, _oldest_minute(now_ms))
     finally:
         conn.execute("ROLLBACK")
         for name in names:
             conn.execute(sql[f"drop_{name}"])
+
+
+def _oldest_minute(now_ms: int) -> int:
+    """The oldest minute that is certainly still kept at the snapshot."""
+    return minute_horizon(now_ms) + _FORGOTTEN_MEANWHILE
 
 
 def _differences(conn: sqlite3.Connection, horizon_minute: int) -> Correction:
@@ -113,7 +120,7 @@ class _Recount:
     def __init__(self, conn: sqlite3.Connection, now_ms: int, progress: Progress) -> None:
         self._conn = conn
         self._sql = queries("recount.sql")
-        self._horizon_minute = minute_horizon(now_ms)
+        self._horizon_minute = _oldest_minute(now_ms)
         self._progress = progress
 
     def run(self) -> None:

@@ -56,7 +56,10 @@ class Store:
 
     async def secret_ids(self, secrets: Sequence[bytes], now_ms: int) -> list[int]:
         """The numbers under which the journal knows these signing secrets."""
-        return [await self._connection.run(self._ledger.secret_id, secret, now_ms) for secret in secrets]
+        try:
+            return [await self._connection.run(self._ledger.secret_id, secret, now_ms) for secret in secrets]
+        except sqlite3.DatabaseError as error:
+            raise StorageError(f"The database '{self.path}' cannot be used: {error}.") from error
 
     async def retry(self, ids: Sequence[int], now_ms: int) -> dict[str, int]:
         """Reads quarantined bodies again: counts of retried, stored, duplicate, still_quarantined."""

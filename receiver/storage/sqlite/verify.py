@@ -46,14 +46,14 @@ def _check(conn: sqlite3.Connection, progress: Progress) -> JournalCheck:
     sql = queries("verify.sql")
     lead_key = dict(conn.execute(queries("meta.sql")["load_facts"]).fetchall())["lead_key"]
     first_seq, since, bodies = conn.execute(sql["reach"]).fetchone()
+    missing_bodies = conn.execute(sql["events_without_body"], {"first_seq": first_seq or 0}).fetchone()[0]
     if first_seq is None:
-        return JournalCheck(None, 0, 0, 0, 0)
+        return JournalCheck(None, 0, 0, 0, missing_bodies)
     progress.total = bodies
     comparison = _Comparison(conn, Parser(lead_key), first_seq)
     rows = _counted(conn.execute(sql["bodies"]), progress)
     for key, group in groupby(rows, key=lambda row: bytes(row[2])):
         comparison.compare(key, group)
-    missing_bodies = conn.execute(sql["events_without_body"], {"first_seq": first_seq}).fetchone()[0]
     progress.done = progress.total
     return JournalCheck(since, bodies, comparison.missing, comparison.differing, missing_bodies)
 

@@ -16,8 +16,8 @@ VALUES (:reason, :detail, :event, :campaign_id, :kind, :key, :received_at, :rece
         :due_at, :secret, :peer, :digest, :body)
 
 -- name: find_conflict
--- Whether a conflict of this event is listed.
-SELECT id FROM quarantine WHERE kind = :kind AND key = :key AND reason = 'conflict'
+-- Whether a conflict of this event is listed. Conflicts are never resolved: only open rows are indexed by key.
+SELECT id FROM quarantine WHERE kind = :kind AND key = :key AND reason = 'conflict' AND resolved_at IS NULL
 
 -- name: open_of_keys
 -- Rows that an understood body of the same identity may resolve.

@@ -27,12 +27,13 @@ WHERE key = :key
 SELECT campaign_id, at, seq FROM starts JOIN campaigns ON campaigns.id = campaign WHERE key = :key
 
 -- name: events_without_body
--- Events whose first delivery should still be in the journal and is not.
+-- Events by webhook whose first delivery should still be in the journal and is not.
 SELECT count(*) FROM (
-    SELECT sent_seq AS seq, key FROM messages WHERE sent_seq >= :first_seq
-    UNION ALL SELECT soft_seq, key FROM messages WHERE soft_seq >= :first_seq
-    UNION ALL SELECT hard_seq, key FROM messages WHERE hard_seq >= :first_seq
-    UNION ALL SELECT seq, key FROM replies WHERE seq >= :first_seq
-    UNION ALL SELECT seq, key FROM starts WHERE seq >= :first_seq
+    SELECT sent_seq AS seq, key FROM messages WHERE sent_at IS NOT NULL
+    UNION ALL SELECT soft_seq, key FROM messages WHERE soft_at IS NOT NULL
+    UNION ALL SELECT hard_seq, key FROM messages WHERE hard_at IS NOT NULL
+    UNION ALL SELECT seq, key FROM replies WHERE origin = 0
+    UNION ALL SELECT seq, key FROM starts
 ) AS event
-WHERE NOT EXISTS (SELECT 1 FROM journal WHERE journal.seq = event.seq AND journal.key = event.key)
+WHERE (event.seq IS NULL OR event.seq >= :first_seq)
+      AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.seq = event.seq AND journal.key = event.key)

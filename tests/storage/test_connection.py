@@ -1,0 +1,98 @@
+"""Connections: what SQLite was told is what it does, and readers cannot write."""
+
+import sqlite3
+import threading
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from receiver.errors import StorageError
+from receiver.storage.sqlite.connection import _set, connect, open_for_reading, open_for_writing
+from receiver.storage.sqlite.migrate import migrate
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "with spaces & 100% #.db"
+    with closing(open_for_writing(path)) as conn:
+        migrate(conn, str(path), 0)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [
+        ("journal_mode", "wal"),
+        ("synchronous", 2),
+        ("wal_autocheckpoint", 4000),
+        ("cache_size", -32768),
+        ("busy_timeout", 500),
+    ],
+)
+def test_the_writing_connection_is_durable(path: Path, pragma: str, value: object) -> None:
+    with closing(open_for_writing(path)) as conn:
+        assert conn.execute(f"PRAGMA {pragma}").fetchone()[0] == value
+        assert conn.isolation_level is None
+
+
+def test_a_pragma_that_does_not_take_is_an_error(path: Path) -> None:
+    with closing(sqlite3.connect(":memory:")) as conn, pytest.raises(StorageError) as refused:
+        _set(conn, "journal_mode", "WAL", "wal")
+    assert str(refused.value) == "The database's journal_mode is 'memory' and cannot be set to 'WAL'."
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["INSERT INTO meta VALUES ('a', 1)", "DELETE FROM journal", "CREATE TABLE x (y)", "PRAGMA user_version = 5"],
+)
+def test_a_reader_cannot_write(path: Path, statement: str) -> None:
+    with (
+        closing(open_for_reading(path)) as conn,
+        pytest.raises(sqlite3.OperationalError, match="attempt to write a readonly database"),
+    ):
+        conn.execute(statement)
+
+
+def test_a_reader_sees_what_was_committed_and_no_more(path: Path) -> None:
+    with closing(open_for_writing(path)) as writer, closing(open_for_reading(path)) as reader:
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO secrets (fingerprint, first_seen_at) VALUES (x'00', 1)")
+        assert reader.execute("SELECT count(*) FROM secrets").fetchone()[0] == 0
+        writer.execute("COMMIT")
+        assert reader.execute("SELECT count(*) AS n FROM secrets").fetchone()["n"] == 1
+
+
+def test_a_reader_does_not_make_a_database(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="unable to open database file"):
+        open_for_reading(tmp_path / "none.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises((StorageError, sqlite3.OperationalError), match="unable to open database file"):
+        open_for_writing(tmp_path / "none" / "a.db")
+
+
+async def test_a_function_runs_on_the_connections_own_thread(path: Path) -> None:
+    connection = await connect(partial(open_for_writing, path))
+    try:
+        count = await connection.run(
+            lambda conn, table: conn.execute(f"SELECT count(*) FROM {table}").fetchone(), "meta"
+        )
+        assert count[0] == 3
+        with pytest.raises(ZeroDivisionError):
+            await connection.run(lambda conn: 1 / 0)
+    finally:
+        await connection.close()
+
+
+async def test_a_database_that_cannot_be_opened_leaves_no_thread_behind(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("buy milk\n" * 1000)
+    before = set(threading.enumerate())
+    for _ in range(20):
+        with pytest.raises(StorageError):
+            await connect(partial(open_for_writing, path))
+        assert set(threading.enumerate()) <= before

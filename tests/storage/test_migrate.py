@@ -1,0 +1,105 @@
+"""The schema: the same by whatever road, ours or refused."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from receiver.errors import StorageError
+from receiver.storage.sqlite.connection import open_for_writing
+from receiver.storage.sqlite.migrate import APPLICATION_ID, migrate, steps, version
+
+NOW = 1_749_634_200_000
+
+
+def schema(conn: sqlite3.Connection) -> list[tuple[str, str]]:
+    return conn.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
+
+
+def test_the_steps_are_numbered_without_a_gap() -> None:
+    assert [number for number, _ in steps()] == list(range(1, len(steps()) + 1))
+
+
+def test_a_fresh_schema_equals_all_steps_one_by_one(tmp_path: Path) -> None:
+    with closing(open_for_writing(tmp_path / "a.db")) as fresh, closing(sqlite3.connect(":memory:")) as stepped:
+        migrate(fresh, "a.db", NOW)
+        for number, script in steps():
+            stepped.executescript(script)
+            assert version(stepped) == number
+        assert schema(fresh) == schema(stepped)
+        assert fresh.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+
+
+def test_each_step_is_one_transaction() -> None:
+    for number, script in steps():
+        statements = [line.partition("--")[0].strip() for line in script.splitlines()]
+        lines = [line for line in statements if line]
+        assert (lines[0], lines[-1]) == ("BEGIN IMMEDIATE;", "COMMIT;")
+        assert f"PRAGMA user_version = {number};" in lines
+
+
+def test_a_second_start_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with closing(open_for_writing(path)) as conn:
+        migrate(conn, "a.db", NOW)
+        before = list(conn.iterdump())
+    with closing(open_for_writing(path)) as conn:
+        migrate(conn, "a.db", NOW + 1)
+        assert list(conn.iterdump()) == before
+
+
+def test_each_database_has_its_own_keys_and_install_time(tmp_path: Path) -> None:
+    facts = []
+    for name in ("a.db", "b.db"):
+        with closing(open_for_writing(tmp_path / name)) as conn:
+            migrate(conn, name, NOW)
+            facts.append(dict(conn.execute("SELECT name, value FROM meta")))
+    assert [fact["installed_at"] for fact in facts] == [NOW, NOW]
+    keys = {fact[name] for fact in facts for name in ("lead_key", "session_key")}
+    assert [len(key) for key in keys] == [32, 32, 32, 32]
+
+
+def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with closing(open_for_writing(path)) as conn:
+        migrate(conn, "a.db", NOW)
+        conn.execute("PRAGMA user_version = 99")
+    before = path.read_bytes()
+    with pytest.raises(StorageError) as refused:
+        open_for_writing(path)
+    assert str(refused.value) == (
+        f"'{path}' has schema 99, newer than the {len(steps())} that this program knows; "
+        "install the version that wrote it, or a later one."
+    )
+    assert path.read_bytes() == before
+
+
+def test_a_foreign_database_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.db"
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("CREATE TABLE theirs (id)")
+    before = path.read_bytes()
+    with pytest.raises(StorageError) as refused:
+        open_for_writing(path)
+    text = f"'{path}' is not a leadterra-receiver database; name another file in 'storage.url'."
+    assert str(refused.value) == text
+    assert [entry.name for entry in tmp_path.iterdir()] == ["foreign.db"]
+    assert path.read_bytes() == before
+
+
+def test_what_is_no_database_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("buy milk\n" * 1000)
+    with pytest.raises(StorageError) as refused:
+        open_for_writing(path)
+    assert str(refused.value) == f"'{path}' is not an SQLite database; name another file in 'storage.url'."
+    assert path.read_text() == "buy milk\n" * 1000
+
+
+def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    path.touch()
+    with closing(open_for_writing(path)) as conn:
+        migrate(conn, "a.db", NOW)
+        assert version(conn) == len(steps())

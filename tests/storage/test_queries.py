@@ -1,0 +1,99 @@
+"""Every named query compiles against a fresh schema and says what it is for."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from importlib import resources
+
+import pytest
+
+from receiver.storage.sqlite.migrate import migrate
+from receiver.storage.sqlite.queries import Queries, queries, select_by_keys
+
+FOLDER = resources.files("receiver.storage.sqlite").joinpath("sql")
+FILES = sorted(entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".sql"))
+NAMED = [(file, name) for file in FILES for name in queries(file).names()]
+# Run by name only so that they can be named: they make the tables that others of their file need.
+TEMPORARY = ("create_expected", "create_expected_minutes", "create_expected_spans")
+
+
+@pytest.fixture(scope="module")
+def conn() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
+        migrate(conn, "memory", 0)
+        for name in TEMPORARY:
+            conn.execute(queries("recount.sql")[name])
+        yield conn
+
+
+def text_of(file: str, name: str) -> str:
+    text = queries(file).with_list(name, 2)
+    return text.replace("CREATE TEMP TABLE ", "CREATE TEMP TABLE other_")
+
+
+def compiles(conn: sqlite3.Connection, text: str) -> None:
+    names = re.findall(r":(\w+)", text)
+    values: object = dict.fromkeys(names) if names else (None,) * text.count("?")
+    conn.execute(f"EXPLAIN {text}", values).fetchall()  # type: ignore[arg-type] # either way of binding
+
+
+def test_the_files_are_found() -> None:
+    assert {"ingest.sql", "meta.sql", "quarantine.sql", "recount.sql", "verify.sql"} <= set(FILES)
+    assert len(NAMED) > 60
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED)
+def test_every_named_query_compiles(conn: sqlite3.Connection, file: str, name: str) -> None:
+    compiles(conn, text_of(file, name))
+
+
+def test_a_query_on_a_table_that_is_not_there_would_be_found(conn: sqlite3.Connection) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="no such column: nowhere"):
+        compiles(conn, "SELECT nowhere FROM messages WHERE key = :key")
+
+
+PER_DELIVERY = [
+    *(("ingest.sql", name) for name in ("load_messages", "load_replies", "load_replies_to", "load_starts")),
+    *(("ingest.sql", name) for name in ("load_campaign", "load_bodies", "load_variant", "load_variant_bodies")),
+    *(("ingest.sql", name) for name in ("replies_of_lead", "set_contacted", "last_seq")),
+    *(("quarantine.sql", name) for name in ("find_equal", "find_conflict", "open_of_keys", "due", "take")),
+]
+
+
+@pytest.mark.parametrize(("file", "name"), PER_DELIVERY)
+def test_no_delivery_makes_the_store_scan_a_table(conn: sqlite3.Connection, file: str, name: str) -> None:
+    text = text_of(file, name)
+    values: object = dict.fromkeys(re.findall(r":(\w+)", text)) or (None,) * text.count("?")
+    plan = conn.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()  # type: ignore[arg-type] # either way
+    assert [row[3] for row in plan if row[3].startswith("SCAN")] == []
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_query_has_a_line_of_purpose_and_a_name_of_its_own(file: str) -> None:
+    text = FOLDER.joinpath(file).read_text("utf-8")
+    blocks = re.findall(r"^-- name: (\w+)\n(.*)$", text, re.MULTILINE)
+    assert len(blocks) == text.count("-- name:")
+    assert len({name for name, _ in blocks}) == len(blocks)
+    assert [purpose for _, purpose in blocks if not re.fullmatch(r"-- \S.*\.", purpose)] == []
+
+
+def test_a_query_carries_its_name_and_no_other_comment() -> None:
+    text = queries("ingest.sql")["last_seq"]
+    assert text == "/* last_seq */ SELECT max(seq) FROM journal"
+
+
+def test_a_list_is_opened_to_as_many_marks() -> None:
+    text = Queries("ingest.sql").with_list("load_starts", 3)
+    assert text == "/* load_starts */ SELECT key, seq FROM starts WHERE key IN (?,?,?)"
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 512, 513, 1500])
+def test_rows_of_many_keys_are_each_found_once(conn: sqlite3.Connection, count: int) -> None:
+    keys = [index.to_bytes(16, "big") for index in range(count)]
+    conn.execute("SAVEPOINT here")
+    conn.executemany("INSERT INTO starts VALUES (?, 1, 1, 1, 1)", [(key,) for key in keys])
+    found = [row[0] for row in select_by_keys(conn, "load_starts", keys)]
+    conn.execute("ROLLBACK TO here")
+    conn.execute("RELEASE here")
+    assert sorted(found) == keys
