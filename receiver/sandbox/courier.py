@@ -60,9 +60,9 @@ class Courier:
 
     def take(self, happening: Happening) -> None:
         """An event happened: plan its deliveries."""
-        for webhook in self.webhooks:
+        for number, webhook in enumerate(self.webhooks):
             if happening.event.value in webhook.events:
-                self._plan_event(webhook, happening)
+                self._plan_event(webhook, happening, f"{number}:{happening.key}")
 
     def next_ms(self) -> int | None:
         """When the next try is due in simulated time."""
@@ -101,10 +101,9 @@ class Courier:
             done.cancel()
         await self._poster.close()
 
-    def _plan_event(self, webhook: Webhook, happening: Happening) -> None:
+    def _plan_event(self, webhook: Webhook, happening: Happening, key: str) -> None:
         webhook.events_due += 1
         at_ms = happening.at_ms
-        key = f"{webhook.id}:{happening.id}"
         rule = self._plan.taking_event(happening.event.value, happening.campaign_id, at_ms, key)
         if rule is None:
             self._plan_try(Delivery(webhook, happening, at_ms))

@@ -20,9 +20,13 @@ _AUTOMATIC = ("out_of_office", "bounce")
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One event, before any envelope. Fields that its kind does not have are empty; `step` counts from 0."""
+    """One event, before any envelope. Fields that its kind does not have are empty; `step` counts from 0.
+
+    `key` is different for every event and holds no time: what chance about it depends on.
+    """
 
     event: Event
+    key: str
     at_ms: int
     campaign_id: str
     campaign_name: str
@@ -35,12 +39,6 @@ class Happening:
     reply_id: str = ""
     classification: str = ""
     snippet: str = ""
-
-    @property
-    def id(self) -> str:
-        """Different for every event: what chance about it depends on."""
-        own = self.reply_id or self.message_id or f"{self.campaign_id}@{self.at_ms}"
-        return f"{self.event.value}:{own}:{self.bounce_type}"
 
     @property
     def is_human(self) -> bool:

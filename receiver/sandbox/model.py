@@ -76,13 +76,18 @@ class Counters:
 
 @dataclass(slots=True)
 class Campaign:
-    """One campaign with everything in it. `waiting_turn` says whether the senders know that it has ready leads."""
+    """One campaign with everything in it, the `number`th of the workspace.
 
+    `waiting_turn` says whether the senders know that it has ready leads.
+    """
+
+    number: int
     id: str
     name: str
     steps: tuple[Step, ...]
     created_ms: int
     status: Status = Status.DRAFT
+    starts: int = 0
     started_ms: int = 0
     paused_ms: int = 0
     enrollments: dict[str, Enrollment] = field(default_factory=dict)

@@ -72,7 +72,7 @@ class World:
         """A new draft. Its id depends on the seed and on how many there were before."""
         number = len(self.campaigns) + 1
         tail = self.chance.draws("campaign", str(number)).tail
-        campaign = Campaign(f"camp_{ulid(self.now_ms, tail)}", name, tuple(steps), self.now_ms)
+        campaign = Campaign(number, f"camp_{ulid(self.now_ms, tail)}", name, tuple(steps), self.now_ms)
         self.campaigns[campaign.id] = campaign
         return campaign
 
@@ -109,7 +109,9 @@ class World:
         campaign.status = Status.RUNNING
         # Two starts of one campaign are told apart by their times alone.
         campaign.started_ms = max(self.now_ms, campaign.started_ms + 1)
-        self._announce(Happening(Event.STARTED, campaign.started_ms, campaign.id, campaign.name))
+        campaign.starts += 1
+        key = f"start:{campaign.number}:{campaign.starts}"
+        self._announce(Happening(Event.STARTED, key, campaign.started_ms, campaign.id, campaign.name))
         if first:
             for enrollment in campaign.enrollments.values():
                 self._enter(campaign, enrollment)
@@ -167,7 +169,7 @@ class World:
     def _submit(self, campaign: Campaign, enrollment: Enrollment, account: Account) -> None:
         campaign.remember(self.now_ms)
         step = enrollment.step
-        draws = self.chance.draws("message", campaign.id, enrollment.lead.email, str(step))
+        draws = self.chance.draws("message", _key(campaign, enrollment, step))
         transit = self._in_transit(campaign, enrollment, step, account, draws)
         campaign.counters.sent += 1
         enrollment.step += 1
@@ -195,7 +197,7 @@ class World:
             self._bounce_hard(transit)
         elif fate.bounce == "soft":
             campaign.counters.bounced_soft += 1
-            self._tell(transit, Event.BOUNCED, bounce_type="soft", bounce_reason=fate.reason)
+            self._tell(transit, Event.BOUNCED, "soft", bounce_type="soft", bounce_reason=fate.reason)
             if fate.hardens_ms is not None:
                 self.agenda.plan(self.now_ms + fate.hardens_ms, self._harden, transit)
         else:
@@ -209,7 +211,7 @@ class World:
     def _bounce_hard(self, transit: _Transit) -> None:
         transit.campaign.counters.bounced_hard += 1
         reason = self._outcomes.hard_reason(transit.fate)
-        self._tell(transit, Event.BOUNCED, bounce_type="hard", bounce_reason=reason)
+        self._tell(transit, Event.BOUNCED, "hard", bounce_type="hard", bounce_reason=reason)
         self.suppress(transit.enrollment.lead.email)
 
     def _deliver(self, transit: _Transit) -> None:
@@ -228,7 +230,7 @@ class World:
     def _reply(self, transit: _Transit, number: int) -> None:
         campaign, enrollment = transit.campaign, transit.enrollment
         campaign.remember(self.now_ms)
-        draws = self.chance.draws("reply", transit.message_id, str(number))
+        draws = self.chance.draws("reply", _key(campaign, enrollment, transit.step), str(number))
         classification, snippet = self._outcomes.reply(draws.units[0], again=number > 1)
         reply_id = f"rpl_{ulid(self.now_ms, draws.tail)}"
         happening = self._tell(
@@ -242,10 +244,12 @@ class World:
         if self._outcomes.writes_again(classification, draws.units[1]):
             self.agenda.plan(self.now_ms + int(between(1, 5, draws.units[2]) * DAY_MS), self._reply, transit, 2)
 
-    def _tell(self, transit: _Transit, event: Event, **more: str) -> Happening:
+    def _tell(self, transit: _Transit, event: Event, kind: str = "", **more: str) -> Happening:
+        """Announce an event about a message; `kind` tells several of one event apart."""
         campaign = transit.campaign
         happening = Happening(
             event,
+            f"{event.value}:{_key(campaign, transit.enrollment, transit.step)}:{kind}",
             self.now_ms,
             campaign.id,
             campaign.name,
@@ -257,3 +261,8 @@ class World:
         )
         self._announce(happening)
         return happening
+
+
+def _key(campaign: Campaign, enrollment: Enrollment, step: int) -> str:
+    """What chance knows a message by: nothing in it depends on the time."""
+    return f"{campaign.number}:{enrollment.lead.email}:{step}"

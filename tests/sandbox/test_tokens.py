@@ -59,7 +59,7 @@ def test_ids_sort_by_time() -> None:
 
 
 def test_counters_are_kept_as_they_were_before_each_minute() -> None:
-    campaign = Campaign("camp_1", "x", (), 0)
+    campaign = Campaign(1, "camp_1", "x", (), 0)
     for minute in range(1, 4):
         campaign.remember(minute * MINUTE_MS)
         campaign.counters.sent += 1

@@ -297,3 +297,17 @@ async def test_the_same_seed_makes_the_same_world_whatever_else_is_asked() -> No
     first = await _world_of(1, 0)
     assert first == await _world_of(1, 3)
     assert first != await _world_of(2, 0)
+
+
+async def _fates(late_ms: int) -> set[tuple[str, str | None, str | None]]:
+    """Which of all events are dropped, if the calls come that much later."""
+    habits = Habits(0.1, 0.1, 0.5, 0.5, 0.3)
+    async with playing(habits=habits, accounts=100, faults=rule("drop", share=0.2)) as one:
+        one.clock.ms += late_ms
+        await one.running(40)
+        await one.pass_ms(12 * DAY_MS, HOUR_MS)
+        return {(row["event"], row["email"], row["bounceType"]) for row in (await one.truth())["withheld"]}
+
+
+async def test_the_moment_of_a_call_changes_nobodys_fate() -> None:
+    assert await _fates(0) == await _fates(12_345)
