@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -212,22 +212,33 @@ async def _serve(settings: Settings, lock: DatabaseLock, listener: socket.socket
     own = frozenset({listener.getsockname()[0]})
     service = await Service.open(settings, token, own)
     try:
-        server = _Server(_config(settings, service.app))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started and not serving.done():  # noqa: ASYNC110 # uvicorn has no event to wait for
-            await asyncio.sleep(0.005)
-        lock.describe(Holder(os.getpid(), url, token))
-        _announce(settings, listener)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
-        await _until_stopped(stop, service.writer.failed, serving)
-        service.drain()
-        server.should_exit = True
-        await serving
+        async with listening(settings, service, listener) as serving:
+            lock.describe(Holder(os.getpid(), url, token))
+            _announce(settings, listener)
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*_GC_THRESHOLDS)
+            await _until_stopped(stop, service.writer.failed, serving)
     finally:
         await service.close()
     return 1 if service.writer.failed.is_set() else 0
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    settings: Settings, service: Service, listener: socket.socket
+) -> AsyncIterator[asyncio.Task[None]]:
+    """The service behind a bound address, as the task that serves; drained when the block ends. Closing is left."""
+    server = _Server(_config(settings, service.app))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started and not serving.done():  # noqa: ASYNC110 # uvicorn has no event to wait for
+            await asyncio.sleep(0.005)
+        yield serving
+    finally:
+        service.drain()
+        server.should_exit = True
+        await serving
 
 
 async def _until_stopped(stop: asyncio.Event, failed: asyncio.Event, serving: asyncio.Task[None]) -> None:

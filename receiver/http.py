@@ -21,6 +21,12 @@ def server_client(url: str, token: str | None, timeout_s: float = _TIMEOUT_S) ->
     return httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
 
 
+def async_client(url: str, token: str, timeout_s: float = _TIMEOUT_S) -> httpx.AsyncClient:
+    """The same for a task of the event loop."""
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
+
+
 class Poster(Protocol):
     """Posts bodies, concurrently; the caller bounds how many at once, and how long each may take."""
 

@@ -16,6 +16,7 @@ LAYERS = (
     {"ingest", "reconcile"},
     {"web"},
     {"app"},
+    {"demo"},
     {"cli"},
     {"__main__"},
 )
@@ -82,6 +83,8 @@ def test_every_part_of_the_package_has_its_layer() -> None:
         ("receiver.ingest.writer", "if True:\n    import receiver.cli as c"),
         ("receiver.web.routes", "from receiver.app import run"),
         ("receiver.app", "from receiver import __version__, cli"),
+        ("receiver.app", "from receiver.demo.run import run"),
+        ("receiver.demo.run", "from receiver.cli.options import say"),
         ("receiver.log", "from receiver.settings import models"),
         ("receiver.sandbox.play", "from receiver.storage.sqlite import store"),
         ("receiver.sandbox.play", "from receiver import events"),
@@ -99,6 +102,7 @@ def test_an_upward_import_would_be_found(module: str, line: str) -> None:
         ("receiver.storage.sqlite.ledger", "from . import batch\nfrom .. import faults\nfrom ...events import Event"),
         ("receiver.cli.serve", "import receiver\nfrom receiver import app\nimport json, receiver.sandbox.play"),
         ("receiver.sandbox.play", "from receiver.leadterra import signature\nfrom receiver.clock import Clock"),
+        ("receiver.demo.stage", "from receiver.app import Service\nfrom receiver.sandbox.sandbox import Sandbox"),
         ("receiver.log", "import logging\nfrom receivers import other"),
     ],
 )

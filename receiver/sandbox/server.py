@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 
@@ -31,25 +31,32 @@ async def serve(sandbox: Sandbox, host: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with _bound(host, port) as listener:
-        server = _Server(_config(sandbox))
-        tasks = [asyncio.create_task(server.serve(sockets=[listener])), asyncio.create_task(sandbox.run())]
-        try:
-            while not server.started and not tasks[0].done():  # noqa: ASYNC110 # uvicorn has no event to wait for
-                await asyncio.sleep(0.005)
+        async with listening(sandbox, listener) as tasks:
             shown = f"[{host}]" if ":" in host else host
             line = f"Listening on http://{shown}:{listener.getsockname()[1]}"
             print(line, file=sys.stderr, flush=True)  # noqa: T201 # the same line as the receiver's
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
-            server.should_exit = True
-            await tasks[0]
-        finally:
-            tasks[1].cancel()
-            # Raises what ended the world, if anything but us did.
-            with contextlib.suppress(asyncio.CancelledError):
-                await tasks[1]
-            await sandbox.close()
+
+
+@contextlib.asynccontextmanager
+async def listening(sandbox: Sandbox, listener: socket.socket) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """The sandbox behind a bound address, as the tasks that serve and move its world; closed when the block ends."""
+    server = _Server(_config(sandbox))
+    tasks = [asyncio.create_task(server.serve(sockets=[listener])), asyncio.create_task(sandbox.run())]
+    try:
+        while not server.started and not tasks[0].done():  # noqa: ASYNC110 # uvicorn has no event to wait for
+            await asyncio.sleep(0.005)
+        yield tasks
+    finally:
+        server.should_exit = True
+        await tasks[0]
+        tasks[1].cancel()
+        # Raises what ended the world, if anything but us did.
+        with contextlib.suppress(asyncio.CancelledError):
+            await tasks[1]
+        await sandbox.close()
 
 
 def _config(sandbox: Sandbox) -> uvicorn.Config:

@@ -1,0 +1,63 @@
+"""Reads the receiver as any analyst could: its figures with the key, its counts of deliveries from /metrics."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from receiver.errors import CommandError
+
+_OUTCOME = re.compile(r'^receiver_deliveries_total\{outcome="(\w+)"\} (\S+)$', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Observed figures per campaign id, the names, deliveries by outcome, and those in quarantine by reason.
+
+    `repeated` of the last brought the very bytes of another, and were answered as its duplicates.
+    """
+
+    figures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    repeated: int = 0
+
+    @property
+    def deliveries(self) -> int:
+        return sum(self.outcomes.values())
+
+
+async def read(client: httpx.AsyncClient) -> Reading:
+    """What the receiver says now. Raises CommandError when it does not."""
+    campaigns = (await _get(client, "/v1/campaigns?sort=campaign_id&order=asc&limit=2000")).json()["data"]
+    quarantine = (await _get(client, "/v1/quarantine?limit=2000")).json()["data"]
+    return Reading(
+        {row["campaign_id"]: row["observed"] for row in campaigns},
+        {row["campaign_id"]: row["name"] or row["campaign_id"] for row in campaigns},
+        outcomes((await _get(client, "/metrics")).text),
+        _by_reason(quarantine),
+        sum(row["copies"] - 1 for row in quarantine),
+    )
+
+
+def _by_reason(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for row in rows:
+        found[row["reason"]] += row["copies"]
+    return found
+
+
+def outcomes(exposition: str) -> dict[str, int]:
+    """How many deliveries had which outcome, from the Prometheus text; those without any are left out."""
+    return {name: int(float(count)) for name, count in _OUTCOME.findall(exposition) if float(count)}
+
+
+async def _get(client: httpx.AsyncClient, path: str) -> httpx.Response:
+    answer = await client.get(path)
+    if not answer.is_success:
+        raise CommandError(f"The receiver answered GET {path} with {answer.status_code}: {answer.text[:200]}")
+    return answer
