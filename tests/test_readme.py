@@ -52,6 +52,10 @@ def test_the_gate_runs_its_test_command() -> None:
     assert command in (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
 
 
+def test_the_demo_is_its_first_command() -> None:
+    assert _blocks("sh")[0].endswith("/leadterra-receiver demo\n")
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / ".secrets").mkdir()

@@ -59,6 +59,7 @@ async def run(options: Options) -> Ending:
     showing.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await showing
+    Console(stderr=True).print("Stopped: the ports are free, and the temporary folder is gone.")
     return Ending.WELL
 
 
