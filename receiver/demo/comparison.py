@@ -97,14 +97,14 @@ def explanations(comparison: Comparison) -> list[str]:
     mangled = by_reason.get(_MANGLED[0], Counter()) + by_reason.get(_MANGLED[1], Counter())
     sentences = []
     if dropped := by_reason.get("drop"):
-        sentences.append(f"{_count(dropped)} dropped on purpose: {_kinds(dropped)}: missing, as they must be.")
+        sentences.append(f"{_count(dropped)} dropped on purpose ({_kinds(dropped)}): missing, as they must be.")
     if silent := by_reason.get("silence"):
-        sentences.append(f"{_count(silent)} in an hour and a half of silence: {_kinds(silent)}: missing as well.")
+        sentences.append(f"{_count(silent)} in an hour and a half of silence ({_kinds(silent)}): missing as well.")
     if mangled:
         held = ", ".join(f"{n} {reason}" for reason, n in sorted(reading.reasons.items()))
         sentences.append(f"{_count(mangled)} mangled: in quarantine ({held or 'nothing'}), in no figure.")
     if gave_up := by_reason.get("gave_up"):
-        sentences.append(f"{_count(gave_up)} given up after six tries, not on purpose: {_kinds(gave_up)}: missing.")
+        sentences.append(f"{_count(gave_up)} given up after six tries, not on purpose ({_kinds(gave_up)}): missing.")
     if comparison.duplicates:
         recognised = reading.outcomes.get("duplicate", 0) - reading.repeated
         sentences.append(

@@ -54,7 +54,10 @@ async def _created(client: httpx.AsyncClient, number: int) -> str:
 
 
 async def _post(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:
-    answer = await client.post(path, json=body)
+    try:
+        answer = await client.post(path, json=body)
+    except httpx.HTTPError as error:
+        raise CommandError(f"The sandbox does not answer POST {path}: {type(error).__name__}.") from error
     if not answer.is_success:
         raise CommandError(f"The sandbox answered POST {path} with {answer.status_code}: {answer.text[:200]}")
     return answer.json()

@@ -57,7 +57,10 @@ def outcomes(exposition: str) -> dict[str, int]:
 
 
 async def _get(client: httpx.AsyncClient, path: str) -> httpx.Response:
-    answer = await client.get(path)
+    try:
+        answer = await client.get(path)
+    except httpx.HTTPError as error:
+        raise CommandError(f"The receiver does not answer GET {path}: {type(error).__name__}.") from error
     if not answer.is_success:
         raise CommandError(f"The receiver answered GET {path} with {answer.status_code}: {answer.text[:200]}")
     return answer

@@ -68,7 +68,7 @@ async def _show(options: Options) -> Ending:
     run_s = RUN_S if options.for_s is None else options.for_s - _RESERVE_S
     async with opened(options.seed, run_s, options.ports) as stage:
         _introduce(words, stage, run_s)
-        watching = asyncio.create_task(_watch(stage))
+        watching = asyncio.create_task(watch(stage))
         performing = asyncio.create_task(perform(stage, options.seed, words))
         try:
             await asyncio.wait([watching, performing], return_when=asyncio.FIRST_COMPLETED)
@@ -77,7 +77,7 @@ async def _show(options: Options) -> Ending:
             comparison = await performing
             conclude(comparison, words, as_json=options.as_json)
             if options.for_s is None:
-                words.print(f"\nStill running on {stage.url}, now in real time; Ctrl-C ends it and leaves nothing.")
+                words.print(f"\nStill running on {stage.url}, in real time now; Ctrl-C ends it.")
                 await watching
         finally:
             for task in (performing, watching):
@@ -129,7 +129,7 @@ async def _play_to_the_end(stage: Stage, seed: int) -> int:
     return await drained(stage, _PATIENCE_S)
 
 
-async def _watch(stage: Stage) -> None:
+async def watch(stage: Stage) -> None:
     """Raises CommandError when one of the parts ends; else it does not return."""
     failed = asyncio.create_task(stage.failed.wait())
     try:
@@ -146,7 +146,7 @@ def _introduce(words: Console, stage: Stage, run_s: float) -> None:
         "Try it, now or later:",
         f"  curl -H 'Authorization: Bearer {stage.key}' \\",
         f"    {stage.url}/v1/campaigns",
-        f"A sandbox plays Leadterra: six days of five campaigns in {run_s:.0f} s, ending now, with faults on.",
+        f"A sandbox plays Leadterra: six days of campaigns in {run_s:.0f} s, ending now.",
         "",
     )
     for line in lines:

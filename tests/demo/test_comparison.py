@@ -53,7 +53,7 @@ def test_events_under_way_are_no_agreement() -> None:
 def test_drops_are_missing_as_they_must_be() -> None:
     comparison = compared(held("drop"), held("drop"), held("drop", "reply.received"))
     assert explanations(comparison) == [
-        "3 events dropped on purpose: 1 reply, 2 sent messages: missing, as they must be."
+        "3 events dropped on purpose (1 reply, 2 sent messages): missing, as they must be."
     ]
 
 
@@ -62,7 +62,7 @@ def test_drops_are_missing_as_they_must_be() -> None:
     [
         (
             compared(held("silence", "message.bounced")),
-            "1 event in an hour and a half of silence: 1 bounce: missing as well.",
+            "1 event in an hour and a half of silence (1 bounce): missing as well.",
         ),
         (
             compared(held("malformed_body"), held("missing_fields"), reasons={"not_json": 1, "missing_field": 1}),
@@ -74,7 +74,7 @@ def test_drops_are_missing_as_they_must_be() -> None:
         ),
         (
             compared(held("gave_up", "campaign.started")),
-            "1 event given up after six tries, not on purpose: 1 start: missing.",
+            "1 event given up after six tries, not on purpose (1 start): missing.",
         ),
         (
             compared(duplicates=4, outcomes={"duplicate": 5}, repeated=1),
@@ -107,7 +107,7 @@ def test_json_has_figures_truth_and_what_was_withheld() -> None:
         "deliveries": {"stored": 9},
         "quarantine": {},
         "pending": 0,
-        "explanations": ["1 event dropped on purpose: 1 sent message: missing, as they must be."],
+        "explanations": ["1 event dropped on purpose (1 sent message): missing, as they must be."],
     }
 
 
