@@ -28,6 +28,7 @@ def test_the_version_needs_no_configuration_and_no_command(run: Run) -> None:
 def test_a_command_comes_with_the_issue_that_names_it() -> None:
     assert set(cli.commands) == {
         "config",
+        "demo",
         "health",
         "keys",
         "leads",
