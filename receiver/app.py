@@ -64,6 +64,7 @@ class Service:
     rebuilding: Rebuilding
     store: Store
     readers: Readers
+    probes: Readers
     token: str
     shutdown_timeout_s: float
 
@@ -86,6 +87,8 @@ class Service:
             opened.push_async_callback(store.close)  # the thread of a connection left open keeps the process alive
             readers = await Readers.open(path)
             opened.push_async_callback(readers.close)
+            probes = await Readers.open(path, count=1)  # analysts' queries must not make a probe wait
+            opened.push_async_callback(probes.close)
             meters = Meters()
             writer = Writer(store, clock, _limits(settings), meters)
             body_reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
@@ -95,7 +98,7 @@ class Service:
                 Events(readers),
                 Quarantine(readers, Retrying(store, readers, writer, clock)),
                 Rebuild(rebuilding),
-                Operations(path, readers, writer, body_reader, meters),
+                Operations(path, probes, writer, body_reader, meters),
             )
             access = Access(settings.access.analyst_digests, settings.access.admin_digests, token, own_addresses)
             start = secrets.token_hex(4)
@@ -115,7 +118,9 @@ class Service:
             app = router(webhook, table(handlers), surroundings)
             await writer.start()
             opened.pop_all()
-        return cls(app, writer, body_reader, rebuilding, store, readers, token, settings.server.shutdown_timeout_s)
+        return cls(
+            app, writer, body_reader, rebuilding, store, readers, probes, token, settings.server.shutdown_timeout_s
+        )
 
     def drain(self) -> None:
         """Refuse new deliveries with 503; what is under way is answered well before the shutdown's time is over."""
@@ -127,6 +132,7 @@ class Service:
         await self.rebuilding.close()
         await self.writer.close()
         await self.readers.close()
+        await self.probes.close()
         await self.store.close()
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import sqlite3
-import time
 from collections.abc import Iterator
 from os.path import isfile
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 import httpx
 
+from receiver.app import clock_of
+from receiver.clock import Clock
 from receiver.errors import CommandError, StorageError
 from receiver.http import server_client
 from receiver.settings import Settings
@@ -17,6 +18,7 @@ from receiver.storage.lock import DatabaseLock
 from receiver.storage.sqlite.connection import open_for_reading, open_for_writing
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import check, migrate
+from receiver.storage.sqlite.spans import measure_spans
 
 
 @contextlib.contextmanager
@@ -42,15 +44,20 @@ def existing(settings: Settings) -> Path:
 class Owner:
     """The database opened by this command itself, because no server holds it."""
 
-    def __init__(self, conn: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, conn: sqlite3.Connection, path: Path, clock: Clock) -> None:
+        self._clock = clock
         self.conn = conn
         self.path = path
         migrate(conn, str(path), self.now_ms())
         self.ledger = Ledger(conn)
 
-    @staticmethod
-    def now_ms() -> int:
-        return time.time_ns() // 1_000_000
+    def now_ms(self) -> int:
+        return self._clock.now_ms()
+
+    def narrow_spans(self) -> None:
+        """Measure the spans that may have become too wide."""
+        with contextlib.closing(open_for_reading(self.path)) as reader:
+            self.ledger.narrow_spans(self.conn, measure_spans(reader))
 
 
 class Server:
@@ -81,7 +88,7 @@ def writing(settings: Settings) -> Iterator[Owner | Server]:
     if lock.acquire():
         try:
             with contextlib.closing(open_for_writing(path)) as conn:
-                yield Owner(conn, path)
+                yield Owner(conn, path, clock_of(settings))
         except sqlite3.DatabaseError as error:
             raise StorageError(f"The database '{path}' cannot be used: {error}.") from error
         finally:

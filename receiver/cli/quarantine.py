@@ -1,6 +1,7 @@
 """`quarantine list|show|retry`: what is kept and not counted."""
 
 import json
+import sqlite3
 import sys
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from receiver.cli.database import Owner, Server, reading, writing
 from receiver.cli.options import config_option, json_option, load_settings, say
+from receiver.cli.progress import ProgressView
 from receiver.errors import CommandError
 from receiver.storage.sqlite import reads
 from receiver.web.params import QUARANTINE_REASONS
@@ -20,6 +22,7 @@ from receiver.web.times import rfc3339
 _COLUMNS = ("id", "reason", "event", "campaign_id", "received_at", "size_bytes", "copies", "detail")
 _WHOLE_COLUMNS = ("id", "reason", "received_at", "size_bytes", "copies")  # on a narrow terminal the others fold
 _WIDTH_OF_A_PIPE = 4000  # one line per row, for grep and awk
+_CHUNK = 500  # rows per transaction
 _row_ids = click.IntRange(1, 2**63 - 1)
 _reason = click.option("--reason", type=click.Choice(QUARANTINE_REASONS), help="Only rows of this reason.")
 
@@ -83,8 +86,13 @@ def retry(config_path: Path | None, *, as_json: bool, reason: str | None, ids: t
     """Read rows again, by ID, by --reason, or all; what is understood now is counted."""
     if ids and reason:
         raise click.UsageError("Name IDs or --reason, not both.")
-    with writing(load_settings(config_path).settings) as owner:
-        counts = _through(owner, reason, ids) if isinstance(owner, Server) else _by_ourselves(owner, reason, ids)
+    settings = load_settings(config_path).settings
+    wanted = list(dict.fromkeys(ids))
+    if not ids:
+        with reading(settings) as conn:
+            wanted = _open_ids(conn, reason)
+    with writing(settings) as owner:
+        counts = _retry(owner, wanted)
     if as_json:
         click.echo(json.dumps(counts))
     else:
@@ -94,22 +102,31 @@ def retry(config_path: Path | None, *, as_json: bool, reason: str | None, ids: t
         )
 
 
-def _through(server: Server, reason: str | None, ids: tuple[int, ...]) -> dict[str, int]:
-    body: dict[str, Any] = {"ids": list(ids)} if ids else {"reason": reason} if reason else {}
-    answer = server.call("POST", "/v1/quarantine/retry", body)
+def _retry(owner: Owner | Server, wanted: list[int]) -> dict[str, int]:
+    """A few hundred rows at a time: each step is answered soon, and can be shown."""
+    counts = Counter(retried=0, stored=0, duplicate=0, still_quarantined=0)
+    with ProgressView("Reading quarantined bodies again") as view:
+        for begin in range(0, len(wanted), _CHUNK):
+            ids = wanted[begin : begin + _CHUNK]
+            if isinstance(owner, Server):
+                answer = _counts_of(owner.call("POST", "/v1/quarantine/retry", {"ids": ids}))
+            else:
+                answer = owner.ledger.retry(owner.conn, ids, owner.now_ms())
+            counts.update(answer)
+            view.show(begin + len(ids), len(wanted))
+    return dict(counts)
+
+
+def _counts_of(answer: dict[str, Any]) -> dict[str, int]:
     return {name: answer[name] for name in ("retried", "stored", "duplicate", "still_quarantined")}
 
 
-def _by_ourselves(owner: Owner, reason: str | None, ids: tuple[int, ...]) -> dict[str, int]:
-    counts = Counter(retried=0, stored=0, duplicate=0, still_quarantined=0)
-    if ids:
-        counts.update(owner.ledger.retry(owner.conn, list(dict.fromkeys(ids)), owner.now_ms()))
-        return dict(counts)
-    after = 0
-    while chunk := reads.quarantine_ids(owner.conn, reason, after):
-        counts.update(owner.ledger.retry(owner.conn, chunk, owner.now_ms()))
-        after = chunk[-1]
-    return dict(counts)
+def _open_ids(conn: sqlite3.Connection, reason: str | None) -> list[int]:
+    """All unresolved rows, of a reason or of any."""
+    found: list[int] = []
+    while chunk := reads.quarantine_ids(conn, reason, found[-1] if found else 0):
+        found.extend(chunk)
+    return found
 
 
 def _readable(row: dict[str, Any]) -> dict[str, Any]:

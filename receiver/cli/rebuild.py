@@ -40,7 +40,7 @@ def _by_ourselves(owner: Owner) -> tuple[int, int]:
     def work(progress: Progress) -> Correction:
         conn = open_for_reading(owner.path)
         try:
-            return recount(conn, owner.now_ms(), progress)
+            return recount(conn, progress)
         finally:
             counted.total = progress.total
             conn.close()
@@ -48,6 +48,7 @@ def _by_ourselves(owner: Owner) -> tuple[int, int]:
     correction = watched(_TITLE, work)
     if correction.rows:
         correct(owner.conn, correction)
+        owner.narrow_spans()
     return counted.total, correction.rows
 
 

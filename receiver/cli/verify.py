@@ -1,7 +1,6 @@
 """`verify`: proves the figures against the ledger, and the ledger against the journal."""
 
 import json
-import time
 from pathlib import Path
 
 import click
@@ -22,8 +21,7 @@ def verify(ctx: click.Context, config_path: Path | None, *, as_json: bool) -> No
     """Compare figures, ledger and journal; changes nothing; exit 3 if they differ."""
     settings = load_settings(config_path).settings
     with reading(settings) as conn:
-        now_ms = time.time_ns() // 1_000_000
-        figures = watched("Recounting the ledger", lambda progress: recount(conn, now_ms, progress))
+        figures = watched("Recounting the ledger", lambda progress: recount(conn, progress))
         journal = watched("Reading the journal", lambda progress: check_journal(conn, progress))
     if as_json:
         click.echo(json.dumps(_as_json(figures, journal)))

@@ -70,10 +70,11 @@ class Rebuilding:
         # Its own connection: a recount takes longer than any read may.
         connection = await connect(partial(open_for_reading, self._path))
         try:
-            counting = asyncio.ensure_future(connection.run(recount, self._clock.now_ms(), progress))
+            counting = asyncio.ensure_future(connection.run(recount, progress))
             try:
                 correction = await asyncio.shield(counting)
             except asyncio.CancelledError:
+                progress.stopped = True
                 await connection.interrupt()
                 await asyncio.gather(counting, return_exceptions=True)
                 raise
@@ -81,4 +82,5 @@ class Rebuilding:
             await connection.close()
         if correction.rows:
             await self._writer.exclusively(lambda: self._store.correct(correction))
+            await self._writer.narrow_spans()
         return correction.rows

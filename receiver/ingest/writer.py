@@ -11,7 +11,7 @@ import structlog
 
 from receiver.clock import Clock
 from receiver.errors import UnavailableError
-from receiver.events import LATE_HORIZON_MS, Event
+from receiver.events import EVENT_NAMES, LATE_HORIZON_MS, Event, Unread
 from receiver.ingest.heartbeat import INTERVAL_MS, Heartbeat
 from receiver.ingest.meters import Meters
 from receiver.storage.deliveries import Delivery, Outcome
@@ -68,7 +68,8 @@ class Writer:
         self._turn = asyncio.Lock()
         self._closing = False
         self._full = False
-        self._next_due_check_s = 0.0
+        self._next_housekeeping_s = 0.0
+        self._narrowing: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -125,6 +126,8 @@ class Writer:
         """Refuse what comes, commit what waits, close the stretch of acceptance."""
         self._closing = True
         self._wake.set()
+        if self._narrowing is not None:
+            await self._narrowing
         if self._tasks:
             await self._tasks[0]
             self._tasks[1].cancel()
@@ -153,7 +156,7 @@ class Writer:
                     return
                 else:
                     await self._beat()
-                await self._take_in_due()
+                await self._keep_house()
             if self._full and not self._closing:
                 await asyncio.sleep(_PAUSE_S)
 
@@ -198,7 +201,7 @@ class Writer:
                 _refuse(batch, _explain(error))
             elif len(batch) == 1:
                 log.error("delivery_not_stored", exc_info=error)
-                _refuse(batch, "The event could not be stored; send it again.")
+                await self._commit_unread(batch[0])
             else:
                 # One of them cannot be stored; the others must not suffer for it.
                 await self._commit_singly(batch)
@@ -206,6 +209,16 @@ class Writer:
         for waiter, outcome in zip(batch, outcomes, strict=True):
             if not waiter.future.done():
                 waiter.future.set_result(outcome)
+
+    async def _commit_unread(self, waiter: _Waiter) -> None:
+        """An event that the ledger cannot take is still signed: keep its body in quarantine."""
+        event = waiter.delivery.parsed
+        if isinstance(event, Event):
+            detail = "The ledger cannot take this event; it is kept as it came."
+            waiter.delivery.parsed = Unread("invalid_field", detail, EVENT_NAMES[event.kind], event.campaign)
+            await self._commit([waiter])
+        else:
+            _refuse([waiter], "The event could not be stored; send it again.")
 
     async def _commit_singly(self, batch: Sequence[_Waiter]) -> None:
         for waiter in batch:
@@ -246,18 +259,34 @@ class Writer:
             self._full = False
             self.heartbeat.committed(accepted=False)
 
-    async def _take_in_due(self) -> None:
-        """Bodies that were ahead of their time, looked for once per interval however busy we are."""
-        if self._loop.time() < self._next_due_check_s:
+    async def _keep_house(self) -> None:
+        """What is due once per interval, however busy we are: bodies whose time has come, spans to measure."""
+        if self._loop.time() < self._next_housekeeping_s:
             return
-        self._next_due_check_s = self._loop.time() + self._interval_s()
+        self._next_housekeeping_s = self._loop.time() + self._interval_s()
         try:
             if await self._store.retry_due(self._clock.now_ms()):
                 self.version += 1
-        except Exception as error:
+            if self._narrowing is None and await self._store.any_wide_span():
+                self._narrowing = asyncio.create_task(self._narrow())
+        except Exception as error:  # a body that cannot be stored waits on in quarantine; ingest goes on
             self._note_failure(error)
             if classify(error) is Fault.OTHER:
-                raise
+                log.error("housekeeping_failed", exc_info=error)
+
+    async def _narrow(self) -> None:
+        try:
+            await self.narrow_spans()
+        except Exception as error:  # nobody awaits this task; it is tried again
+            log.warning("spans_not_measured", exc_info=error)
+        finally:
+            self._narrowing = None
+
+    async def narrow_spans(self) -> None:
+        """Measure, beside the writing, the spans that may have become too wide, and take them over."""
+        measured = await self._store.measure_spans()
+        if measured:
+            await self.exclusively(lambda: self._store.narrow_spans(measured))
 
     def _note_failure(self, error: Exception) -> None:
         self.heartbeat.failed()

@@ -104,10 +104,9 @@ class Parser:
         if name is not None and (type(name) is not str or name not in _READERS):
             shown = name[:_EVENT_NAME_MAX] if type(name) is str else None
             return Unread("unknown_event", "'event' is not one of Leadterra's four.", event=shown)
-        reading = _Reading(payload, now_ms, self._lead_key)
         if name is None:
             return Unread("missing_field", "Field 'event' is missing.")
-        return _READERS[name](reading)
+        return _READERS[name](_Reading(payload, now_ms, self._lead_key))
 
 
 class _Reading:
@@ -125,7 +124,11 @@ class _Reading:
         self.data = self._object(payload, "data", "data")
         if "data" not in payload or payload["data"] is None:
             self.problem("missing_field", "Field 'data' is missing.")
-        self.reply = self._object(self.data, "reply", "data.reply") or self.data
+        # Only a reply's own object must be one; in other events it is a place where fields may stand.
+        reply = self.data.get("reply")
+        if payload["event"] == "reply.received":
+            reply = self._object(self.data, "reply", "data.reply")
+        self.reply = reply if type(reply) is dict and reply else self.data
 
     def problem(self, reason: str, detail: str) -> None:
         self.problems.append((reason, detail))
@@ -307,14 +310,12 @@ def _read_reply(reading: _Reading) -> Event | Unread:
     )
 
 
-def message_id_of(body: bytes) -> str | None:
-    """The messageId that a body names, to be shown beside an event."""
-    payload = orjson.loads(body)
-    data = payload.get("data", {})
-    reply = data.get("reply")
-    found = reply.get("messageId") if type(reply) is dict else None
-    found = found or data.get("messageId")
-    return found if type(found) is str else None
+def message_id_of(body: bytes, kind: Kind) -> str | None:
+    """The messageId that an understood body names, to be shown beside its event; a reply's own comes first."""
+    data = orjson.loads(body)["data"]
+    places = (data.get("reply"), data) if kind is Kind.REPLY else (data,)
+    found = (place.get("messageId") for place in places if type(place) is dict)
+    return next((value for value in found if type(value) is str), None)
 
 
 def _name(value: object) -> str | None:

@@ -1,5 +1,6 @@
 """Campaigns and their steps, answered from the totals."""
 
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,8 @@ from receiver.figures import OBSERVED, rates
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
-from receiver.web.params import SORTS, CampaignsParams, decode_cursor, encode_cursor, refusal
-from receiver.web.times import ALLOWED, parse_time, rfc3339
+from receiver.web.params import SORTS, CampaignsParams, decode_cursor, encode_cursor, refusal, time_parameter
+from receiver.web.times import rfc3339
 
 _OF_A_STEP = tuple(figure for figure in OBSERVED if figure != "starts")
 
@@ -23,11 +24,12 @@ class Campaigns:
 
     async def list(self, call: Call) -> dict[str, Any]:
         params: CampaignsParams = call.params
-        rows = await self._readers.run(reads.campaigns, _filter(params, call.now_ms))
+        rows = await self._readers.run(_page, _filter(params, call.now_ms), call.now_ms)
         more = len(rows) > params.limit
         page = rows[: params.limit]
-        cursor = encode_cursor(*_order(params), page[-1]["place"], page[-1]["campaign_id"]) if more else None
-        return {"data": [campaign_json(row, call.now_ms) for row in page], "next_cursor": cursor}
+        place, last = page[-1] if page else (None, {})
+        cursor = encode_cursor(*_order(params), place, last["campaign_id"]) if more else None
+        return {"data": [campaign for _, campaign in page], "next_cursor": cursor}
 
     async def one(self, call: Call) -> dict[str, Any]:
         return campaign_json(await self._row(call), call.now_ms)
@@ -66,6 +68,13 @@ def _filter(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:
     )
 
 
+def _page(
+    conn: sqlite3.Connection, wanted: reads.CampaignFilter, now_ms: int
+) -> list[tuple[float | None, dict[str, Any]]]:
+    """Campaigns with their sort values, made in the reader's thread: a large page would hold the event loop."""
+    return [(row["place"], campaign_json(row, now_ms)) for row in reads.campaigns(conn, wanted)]
+
+
 def _order(params: CampaignsParams) -> tuple[str, str]:
     return params.sort, params.order
 
@@ -74,16 +83,6 @@ def _known_sort(sort: str) -> str:
     if sort not in SORTS:
         raise refusal("sort", sort, ", ".join(SORTS))
     return sort
-
-
-def time_parameter(name: str, text: str | None, now_ms: int) -> int | None:
-    """Epoch milliseconds of a time parameter. Raises InvalidParameterError."""
-    if text is None:
-        return None
-    found = parse_time(text, now_ms)
-    if found is None:
-        raise refusal(name, text, ALLOWED)
-    return found
 
 
 def campaign_json(row: Mapping[str, Any], now_ms: int) -> dict[str, Any]:

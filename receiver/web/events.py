@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from receiver.events import EVENT_NAMES, STEP_NONE, Kind
-from receiver.leadterra.payloads import message_id_of
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.store import Readers
-from receiver.web.campaigns import time_parameter
 from receiver.web.operation import Call
-from receiver.web.params import EventsParams, decode_cursor, encode_cursor
+from receiver.web.params import EventsParams, decode_cursor, encode_cursor, time_parameter
 from receiver.web.times import rfc3339
 
 
@@ -43,7 +41,7 @@ def _event_json(row: Mapping[str, Any]) -> dict[str, Any]:
         "seq": row["seq"],
         "event": EVENT_NAMES[Kind(row["kind"])],
         "campaign_id": row["campaign_id"],
-        "message_id": message_id_of(row["body"]),
+        "message_id": row["message_id"],
         "step": None if step == STEP_NONE else step,
         "occurred_at": rfc3339(row["occurred_at"]),
         "received_at": rfc3339(row["received_at"]),

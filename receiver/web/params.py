@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import orjson
@@ -13,22 +13,13 @@ from pydantic.fields import FieldInfo
 from receiver.errors import InvalidParameterError
 from receiver.figures import OBSERVED, RATES
 from receiver.web.times import ALLOWED as TIMES
+from receiver.web.times import parse_time
 
 M = TypeVar("M", bound="Params")
 
 _SHOWN_MAX = 100
 _PARAMETERS_MAX = 100
 _INTEGER_MAX = 2**63 - 1  # a larger one cannot be bound
-QUARANTINE_REASONS = (
-    "not_json",
-    "unknown_event",
-    "missing_field",
-    "invalid_field",
-    "bad_timestamp",
-    "campaign_unknown",
-    "campaign_missing",
-    "conflict",
-)
 EventName = Literal["campaign.started", "message.sent", "message.bounced", "reply.received"]
 Reason = Literal[
     "not_json",
@@ -40,6 +31,7 @@ Reason = Literal[
     "campaign_missing",
     "conflict",
 ]
+QUARANTINE_REASONS: tuple[str, ...] = get_args(Reason)
 SORTS = (*OBSERVED, *RATES, "campaign_id", "last_event_at")
 
 
@@ -203,3 +195,13 @@ def _fits(value: object, kind: type | tuple[type, ...]) -> bool:
     if isinstance(value, int) and (isinstance(value, bool) or abs(value) > _INTEGER_MAX):
         return False
     return isinstance(value, kind)
+
+
+def time_parameter(name: str, text: str | None, now_ms: int) -> int | None:
+    """Epoch milliseconds of a time parameter. Raises InvalidParameterError."""
+    if text is None:
+        return None
+    found = parse_time(text, now_ms)
+    if found is None:
+        raise refusal(name, text, TIMES)
+    return found

@@ -15,7 +15,7 @@ from tests.cli.conftest import Database, Run
 from tests.web.conftest import sent, unread
 
 READING = [["quarantine", "list"], ["quarantine", "show", "1"], ["verify"]]
-WRITING = [["quarantine", "retry"], ["rebuild"]]
+WRITING = [["quarantine", "retry", "1"], ["rebuild"]]
 
 
 @contextmanager
@@ -150,7 +150,7 @@ def test_a_holder_that_does_not_answer_is_an_error(run: Run, database: Database,
 
 
 @pytest.mark.parametrize(
-    ("command", "path"), [(["quarantine", "retry"], "/v1/quarantine/retry"), (["rebuild"], "/v1/rebuild")]
+    ("command", "path"), [(["quarantine", "retry", "1"], "/v1/quarantine/retry"), (["rebuild"], "/v1/rebuild")]
 )
 def test_the_holders_own_words_are_passed_on(run: Run, database: Database, command: list[str], path: str) -> None:
     database.fill(sent())
@@ -168,7 +168,7 @@ def test_the_holders_own_words_are_passed_on(run: Run, database: Database, comma
 def test_an_answer_that_is_no_json_is_an_error(run: Run, database: Database) -> None:
     database.fill(sent())
     with answering(200, b"<html>") as (url, _), held(database, Holder(4711, url, "t")):
-        result = run("quarantine", "retry")
+        result = run("quarantine", "retry", "1")
     assert result.exit_code == 1
     assert result.stderr.startswith(f"The server at {url} does not answer: ")
 
@@ -176,7 +176,7 @@ def test_an_answer_that_is_no_json_is_an_error(run: Run, database: Database) -> 
 def test_a_refusal_without_words_is_still_a_line(run: Run, database: Database) -> None:
     database.fill(sent())
     with answering(500, b"{}") as (url, _), held(database, Holder(4711, url, "t")):
-        assert run("quarantine", "retry").stderr == "The server refused.\n"
+        assert run("quarantine", "retry", "1").stderr == "The server refused.\n"
 
 
 def test_a_failed_rebuild_of_the_server_fails_the_command(run: Run, database: Database) -> None:

@@ -17,6 +17,7 @@ from receiver.storage.sqlite.connection import open_for_reading, open_for_writin
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import migrate
 from receiver.storage.sqlite.recount import Correction, Progress, correct, recount
+from receiver.storage.sqlite.spans import measure_spans
 from receiver.storage.sqlite.verify import JournalCheck, check_journal
 
 DAY = "2025-06-11"
@@ -145,6 +146,7 @@ class LedgerUnderTest:
 
     def span(self, campaign: str = "a") -> tuple[int | None, int | None]:
         """The first and the last event of a campaign."""
+        self.narrow()
         statement = "SELECT first_event_at, last_event_at FROM campaigns WHERE campaign_id = ?"
         first, last = self.rows(statement, campaign)[0]
         return first, last
@@ -157,14 +159,20 @@ class LedgerUnderTest:
         """How often each event was delivered, in the order of arrival."""
         return [row[0] for row in self.rows("SELECT copies FROM journal WHERE role = 1 ORDER BY seq")]
 
+    def narrow(self) -> None:
+        """What a reading connection does beside the writer: measure spans that may be too wide."""
+        with closing(open_for_reading(self.path)) as reader:
+            self.ledger.narrow_spans(self.conn, measure_spans(reader))
+
     def recount(self) -> Correction:
         with closing(open_for_reading(self.path)) as reader:
-            return recount(reader, self.now, Progress())
+            return recount(reader, Progress())
 
     def repair(self) -> int:
         """How many rows were wrong; they are right afterwards."""
         correction = self.recount()
         correct(self.conn, correction)
+        self.narrow()
         return correction.rows
 
     def check_journal(self) -> JournalCheck:

@@ -10,6 +10,8 @@ import pytest
 
 from receiver.events import Event, Kind, Origin
 from receiver.storage.deliveries import Delivery, Refusals, Stretch
+from receiver.storage.sqlite.connection import open_for_reading
+from receiver.storage.sqlite.spans import measure_spans
 from tests.storage.conftest import (
     NOW,
     STRETCH,
@@ -689,3 +691,21 @@ def test_a_failed_retry_leaves_the_row_open(ledger: LedgerUnderTest) -> None:
         ledger.ledger.retry_due(ledger.conn, NOW + DAY_MS)
     ledger.conn.execute("DROP TRIGGER full")
     assert ledger.quarantined() == ["bad_timestamp"]
+
+
+def test_a_span_that_lost_its_end_is_measured_beside_the_writer(ledger: LedgerUnderTest) -> None:
+    ledger.deliver(sent("m1", "09:00"), sent("m2", "10:00"))
+    ledger.deliver(sent("m2", "09:30"))
+    assert ledger.rows("SELECT last_event_at, span_removals FROM campaigns") == [(ms("10:00"), 1)]
+    assert ledger.span() == (ms("09:00"), ms("09:30"))
+
+
+def test_a_measured_span_yields_to_what_came_since(ledger: LedgerUnderTest) -> None:
+    ledger.deliver(sent("m1", "09:00"), sent("m2", "10:00"), sent("m3", "09:50"))
+    ledger.deliver(sent("m2", "09:30"))
+    with closing(open_for_reading(ledger.path)) as reader:
+        measured = measure_spans(reader)
+    ledger.deliver(sent("m3", "09:10"))  # the end that was measured is gone again
+    ledger.ledger.narrow_spans(ledger.conn, measured)
+    assert ledger.rows("SELECT span_removals FROM campaigns") == [(2,)]
+    assert ledger.span() == (ms("09:00"), ms("09:30"))

@@ -339,6 +339,7 @@ def not_zero(rows: dict[Any, Counter[str]]) -> dict[Any, dict[str, int]]:
 
 
 def held(ledger: LedgerUnderTest, identities: dict[tuple[int, bytes], tuple[str, str]]) -> Expected:
+    ledger.narrow()
     oldest_minute = (ledger.now - 12 * HOUR_MS) // 60_000
 
     def table(place: str, figures: tuple[str, ...], name: str, where: str = "1") -> dict[Any, dict[str, int]]:

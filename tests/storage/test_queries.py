@@ -56,7 +56,8 @@ def test_a_query_on_a_table_that_is_not_there_would_be_found(conn: sqlite3.Conne
 PER_DELIVERY = [
     *(("ingest.sql", name) for name in ("load_messages", "load_replies", "load_replies_to", "load_starts")),
     *(("ingest.sql", name) for name in ("load_campaign", "load_bodies", "load_variant", "load_variant_bodies")),
-    *(("ingest.sql", name) for name in ("replies_of_lead", "set_contacted", "last_seq")),
+    *(("ingest.sql", name) for name in ("replies_of_lead", "set_contacted", "last_seq", "load_span")),
+    *(("ingest.sql", name) for name in ("widen_campaign", "widen_too_far", "narrow_span")),
     *(("quarantine.sql", name) for name in ("find_equal", "find_conflict", "open_of_keys", "due", "take")),
 ]
 

@@ -60,15 +60,15 @@ def test_it_says_how_far_it_is(ledger: LedgerUnderTest) -> None:
     ledger.deliver(*HISTORY)
     progress = Progress()
     with closing(open_for_reading(ledger.path)) as reader:
-        recount(reader, ledger.now, progress)
+        recount(reader, progress)
     assert (progress.done, progress.total) == (11, 11)
 
 
 def test_it_leaves_no_table_and_no_transaction_behind(ledger: LedgerUnderTest) -> None:
     ledger.deliver(*HISTORY)
     with closing(open_for_reading(ledger.path)) as reader:
-        recount(reader, ledger.now, Progress())
-        assert recount(reader, ledger.now, Progress()) == Correction()
+        recount(reader, Progress())
+        assert recount(reader, Progress()) == Correction()
         assert reader.execute("SELECT count(*) FROM sqlite_temp_schema").fetchone()[0] == 0
         assert not reader.in_transaction
 
@@ -141,16 +141,15 @@ def test_a_recount_sees_one_moment_while_ingest_goes_on(ledger: LedgerUnderTest)
     with closing(open_for_reading(ledger.path)) as reader:
         reader.set_progress_handler(lambda: bool(ledger.deliver(sent(f"x{ledger.now}"))) and False, 1000)
         ledger.now += 1
-        assert recount(reader, ledger.now, Progress()) == Correction()
+        assert recount(reader, Progress()) == Correction()
 
 
 def test_a_recount_begun_before_minutes_were_forgotten_does_not_miss_them(ledger: LedgerUnderTest) -> None:
     ledger.deliver(*HISTORY, sent("m8", "2025-06-10T21:30:00Z"))
-    asked_at = ledger.now
     ledger.now += 60_000
     ledger.deliver()
     with closing(open_for_reading(ledger.path)) as reader:
-        assert recount(reader, asked_at, Progress()) == Correction()
+        assert recount(reader, Progress()) == Correction()
 
 
 def test_a_failed_correction_changes_nothing(ledger: LedgerUnderTest) -> None:

@@ -26,12 +26,15 @@ _MESSAGE_KINDS = (Kind.SENT, Kind.SOFT_BOUNCE, Kind.HARD_BOUNCE)
 class Batch:
     """Takes deliveries into the ledger within one transaction; `apply` gives each one's outcome."""
 
-    def __init__(self, conn: sqlite3.Connection, numbers: CampaignNumbers, copies: Copies, now_ms: int) -> None:
+    def __init__(
+        self, conn: sqlite3.Connection, numbers: CampaignNumbers, copies: Copies, now_ms: int, minutes_since: int
+    ) -> None:
         self._conn = conn
         self._sql = queries("ingest.sql")
         self._numbers = numbers
         self._copies = copies
         self._now_ms = now_ms
+        self._minutes_since = minutes_since
         self._quarantine = Quarantine(conn)
         self._rollups = Rollups()
         self._spans = Spans(conn)
@@ -62,7 +65,7 @@ class Batch:
         self._write_ledger()
         self._resolve(deliveries)
         self._spans.write()
-        self._rollups.write(self._conn, self._now_ms)
+        self._rollups.write(self._conn, self._minutes_since)
         return outcomes
 
     # Loading: one query per table and batch.

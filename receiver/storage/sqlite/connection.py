@@ -20,9 +20,6 @@ _PAGE_CACHE_KIB = 32_768
 # A checkpoint of 4,000 pages (16 MiB) is rare enough to keep fsyncs few and small enough not to be felt.
 _CHECKPOINT_PAGES = 4000
 
-# SQLite before this version can corrupt a WAL that two connections checkpoint (sqlite.org/wal.html).
-WAL_SAFE_VERSION = (3, 51, 3)
-
 
 class Connection(aiosqlite.Connection):
     """An aiosqlite connection that also runs whole functions on its thread: one hop for many statements."""

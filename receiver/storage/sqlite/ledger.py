@@ -18,6 +18,7 @@ from receiver.storage.sqlite.copies import Copies
 from receiver.storage.sqlite.quarantine import Quarantine
 from receiver.storage.sqlite.queries import queries
 from receiver.storage.sqlite.rollups import minute_horizon
+from receiver.storage.sqlite.spans import Measured, narrow_spans
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ class _Memory:
     next_seq: int
     stretch: _OpenRow | None = None
     refusals: _OpenRow | None = None
-    forgotten_minute: int = 0
+    minutes_since: int = 0
 
 
 class Ledger:
@@ -46,12 +47,11 @@ class Ledger:
     def __init__(self, conn: sqlite3.Connection) -> None:
         meta = dict(conn.execute(queries("meta.sql")["load_facts"]).fetchall())
         self.parser = Parser(meta["lead_key"])
-        self.installed_at = int(meta["installed_at"])
         self._key = meta["lead_key"]
         self._sql = queries("ingest.sql")
         self._numbers = CampaignNumbers()
         last_seq = conn.execute(self._sql["last_seq"]).fetchone()[0] or 0
-        self._memory = _Memory(next_seq=last_seq + 1)
+        self._memory = _Memory(next_seq=last_seq + 1, minutes_since=int(meta.get("minutes_since", 0)))
 
     def secret_id(self, conn: sqlite3.Connection, secret: bytes, now_ms: int) -> int:
         """The number under which the journal knows a signing secret; only a keyed fingerprint is stored."""
@@ -75,13 +75,17 @@ class Ledger:
         """One transaction: the deliveries, what follows from them, and the proof that a commit worked."""
 
         def work() -> list[Outcome]:
+            self._forget_minutes(conn, now_ms)
             outcomes = self._apply(conn, deliveries, now_ms) if deliveries else []
             self._extend(conn, stretch)
             self._record(conn, refusals)
-            self._forget_minutes(conn, now_ms)
             return outcomes
 
         return self._transact(conn, work)
+
+    def narrow_spans(self, conn: sqlite3.Connection, measured: Measured) -> None:
+        """Take over spans that a reading connection has measured."""
+        self._transact(conn, lambda: narrow_spans(conn, measured))
 
     def retry(self, conn: sqlite3.Connection, ids: Sequence[int], now_ms: int) -> dict[str, int]:
         """Read quarantined bodies again; what is understood now goes the ordinary way.
@@ -97,7 +101,7 @@ class Ledger:
 
     def _apply(self, conn: sqlite3.Connection, deliveries: Sequence[Delivery], now_ms: int) -> list[Outcome]:
         copies = Copies(conn, self.parser, self._memory.next_seq)
-        outcomes = Batch(conn, self._numbers, copies, now_ms).apply(deliveries)
+        outcomes = Batch(conn, self._numbers, copies, now_ms, self._memory.minutes_since).apply(deliveries)
         self._memory.next_seq = copies.next_seq
         return outcomes
 
@@ -146,10 +150,12 @@ class Ledger:
             conn.execute(self._sql["extend_refusals"], {**values, "id": held.row_id})
 
     def _forget_minutes(self, conn: sqlite3.Connection, now_ms: int) -> None:
+        """Forget minutes that are too old. The mark only moves on: a clock that goes back brings nothing back."""
         horizon = minute_horizon(now_ms)
-        if horizon != self._memory.forgotten_minute:
+        if horizon > self._memory.minutes_since:
             conn.execute(self._sql["forget_minutes"], (horizon,))
-            self._memory.forgotten_minute = horizon
+            conn.execute(queries("meta.sql")["set_fact"], {"name": "minutes_since", "value": horizon})
+            self._memory.minutes_since = horizon
 
     def _transact(self, conn: sqlite3.Connection, work: Callable[[], T]) -> T:
         """Run `work` in one transaction. What this object remembers changes only when that has committed."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from receiver.events import AHEAD_MAX_MS, Kind, message_key
+from receiver.leadterra.payloads import message_id_of
 from receiver.storage.sqlite.queries import queries
 
 Row = Mapping[str, Any]
@@ -69,7 +70,7 @@ def steps(conn: sqlite3.Connection, campaign_number: int) -> list[Row]:
 
 
 def events(conn: sqlite3.Connection, wanted: EventFilter) -> list[Row]:
-    """A page of events, at their first deliveries."""
+    """A page of events, at their first deliveries; `message_id` stands for the body, which is not kept."""
     number = _campaign_number(conn, wanted.campaign_id)
     if wanted.campaign_id is not None and number is None:
         return []
@@ -87,8 +88,17 @@ def events(conn: sqlite3.Connection, wanted: EventFilter) -> list[Row]:
     }
     if wanted.message_id is not None:
         values["key"] = message_key(wanted.message_id)
-        return conn.execute(_sql("events_of_message"), values).fetchall()
-    return conn.execute(_sql("events" if number is None else "events_of_campaign"), values).fetchall()
+        name = "events_of_message"
+    else:
+        name = "events" if number is None else "events_of_campaign"
+    # Row by row: a page of large bodies would be gigabytes.
+    return [_without_body(row) for row in conn.execute(_sql(name), values)]
+
+
+def _without_body(row: sqlite3.Row) -> Row:
+    found = dict(row)
+    found["message_id"] = message_id_of(found.pop("body"), Kind(row["kind"]))
+    return found
 
 
 def _campaign_number(conn: sqlite3.Connection, campaign_id: str | None) -> int | None:

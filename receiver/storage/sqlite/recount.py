@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from receiver.errors import ReceiverError
 from receiver.events import STEP_NONE, Message, Origin
 from receiver.figures import (
     MINUTE_MS,
@@ -23,19 +24,27 @@ from receiver.figures import (
     message_bookings,
 )
 from receiver.storage.sqlite.queries import queries
-from receiver.storage.sqlite.rollups import minute_horizon, minute_row
+from receiver.storage.sqlite.rollups import minute_row
 
 CHUNK_ROWS = 50_000
-# Ingest may forget a minute between the caller's look at the clock and the snapshot.
-_FORGOTTEN_MEANWHILE = 5
+
+
+class StoppedError(ReceiverError):
+    """A long piece of work was asked to stop; nothing was changed."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a long piece of work is; written by its thread, read by whoever watches."""
+    """How far a long piece of work is; written by its thread, read and `stopped` by whoever watches."""
 
     total: int = 0
     done: int = 0
+    stopped: bool = False
+
+    def check(self) -> None:
+        """Raises StoppedError once somebody has asked the work to stop."""
+        if self.stopped:
+            raise StoppedError("The work was stopped.")
 
 
 @dataclass(slots=True)
@@ -55,7 +64,7 @@ class Correction:
         return rows + len(self.contacted) + len(self.spans)
 
 
-def recount(conn: sqlite3.Connection, now_ms: int, progress: Progress) -> Correction:
+def recount(conn: sqlite3.Connection, progress: Progress) -> Correction:
     """What is to be corrected, as of one snapshot. `conn` must not be in a transaction."""
     sql = queries("recount.sql")
     names = ("expected", "expected_minutes", "expected_spans")
@@ -65,17 +74,19 @@ def recount(conn: sqlite3.Connection, now_ms: int, progress: Progress) -> Correc
     conn.execute("BEGIN")
     try:
         progress.total = conn.execute(sql["ledger_rows"]).fetchone()[0]
-        _Recount(conn, now_ms, progress).run()
-        return _differences(conn, _oldest_minute(now_ms))
+        minutes_since = _minutes_since(conn)
+        _Recount(conn, minutes_since, progress).run()
+        return _differences(conn, minutes_since)
     finally:
         conn.execute("ROLLBACK")
         for name in names:
             conn.execute(sql[f"drop_{name}"])
 
 
-def _oldest_minute(now_ms: int) -> int:
-    """The oldest minute that is certainly still kept at the snapshot."""
-    return minute_horizon(now_ms) + _FORGOTTEN_MEANWHILE
+def _minutes_since(conn: sqlite3.Connection) -> int:
+    """The first minute that is still kept, as of the snapshot."""
+    row = conn.execute(queries("meta.sql")["load_fact"], {"name": "minutes_since"}).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _differences(conn: sqlite3.Connection, horizon_minute: int) -> Correction:
@@ -94,7 +105,7 @@ def _differences(conn: sqlite3.Connection, horizon_minute: int) -> Correction:
 
 
 def correct(conn: sqlite3.Connection, correction: Correction) -> None:
-    """Add the differences, in one transaction."""
+    """Add the differences, in one transaction; wrong spans are marked, to be measured after it."""
     sql = queries("ingest.sql")
     conn.execute("BEGIN IMMEDIATE")
     try:
@@ -103,7 +114,7 @@ def correct(conn: sqlite3.Connection, correction: Correction) -> None:
         conn.executemany(sql["add_minutes"], correction.minutes)
         campaigns = {row[0] for row in correction.totals} | set(correction.contacted)
         conn.executemany(sql["set_contacted"], [{"campaign": campaign} for campaign in campaigns])
-        conn.executemany(sql["measure_span"], [{"id": campaign} for campaign in correction.spans])
+        conn.executemany(sql["widen_too_far"], [{"id": campaign} for campaign in correction.spans])
         conn.execute("COMMIT")
     except BaseException:
         if conn.in_transaction:
@@ -117,10 +128,10 @@ _Places = Iterable[tuple[int, int, Booking]]
 class _Recount:
     """Fills the temporary tables, chunk by chunk."""
 
-    def __init__(self, conn: sqlite3.Connection, now_ms: int, progress: Progress) -> None:
+    def __init__(self, conn: sqlite3.Connection, minutes_since: int, progress: Progress) -> None:
         self._conn = conn
         self._sql = queries("recount.sql")
-        self._horizon_minute = _oldest_minute(now_ms)
+        self._horizon_minute = minutes_since
         self._progress = progress
 
     def run(self) -> None:
@@ -130,6 +141,7 @@ class _Recount:
             values = {"after": after, "rows": CHUNK_ROWS - 1}
             row = self._conn.execute(self._sql["chunk_end"], values).fetchone()
             upto = last if row is None else row[0]
+            self._progress.check()
             self._count_messages(after, upto)
             self._progress.done += CHUNK_ROWS
             after = upto
@@ -158,7 +170,7 @@ class _Recount:
             self._conn.execute(self._sql["widen_expected_span"], (campaign, min(times), max(times)))
 
     def _replies(self) -> _Places:
-        for campaign, step, at, origin in self._rows("webhook_replies").fetchall():
+        for campaign, step, at, origin in self._rows("attributed_replies").fetchall():
             if origin == Origin.WEBHOOK:
                 yield campaign, step, Booking(at, REPLY)
             self._conn.execute(self._sql["widen_expected_span"], (campaign, at, at))
@@ -174,6 +186,7 @@ class _Recount:
 
     def _book(self, places: _Places) -> None:
         for campaign, step, (at, row) in places:
+            self._progress.check()
             place = (campaign, step, at // QUARTER_MS)
             self._conn.execute(self._sql["add_expected"], (*place, *row))
             minute = at // MINUTE_MS

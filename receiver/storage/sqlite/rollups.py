@@ -16,7 +16,7 @@ _SENT = FIGURES.index("sent")
 
 
 def minute_horizon(now_ms: int) -> int:
-    """The oldest minute that is still kept."""
+    """The oldest minute to keep."""
     return (now_ms - MINUTES_KEPT_MS) // MINUTE_MS
 
 
@@ -39,17 +39,17 @@ class Rollups:
     def unbook(self, campaign: int, step: int | None, bookings: Iterable[Booking]) -> None:
         self.book(campaign, step, [Booking(at, tuple(-value for value in row)) for at, row in bookings])
 
-    def write(self, conn: sqlite3.Connection, now_ms: int) -> None:
+    def write(self, conn: sqlite3.Connection, minutes_since: int) -> None:
+        """Add everything up; minutes before `minutes_since` are forgotten and stay so."""
         sql = queries("ingest.sql")
         totals: dict[_Place, Row] = {}
         series: dict[_Place, Row] = {}
         minutes: dict[_Place, Row] = {}
-        horizon = minute_horizon(now_ms)
         for (campaign, step, minute), row in self._rows.items():
             _merge(totals, (campaign, WHOLE_CAMPAIGN), row)
             _merge(totals, (campaign, step), row)
             _merge(series, (campaign, step, minute * MINUTE_MS // QUARTER_MS), row)
-            if minute >= horizon:
+            if minute >= minutes_since:
                 _merge(minutes, (campaign, minute), row)
         conn.executemany(sql["add_totals"], _changed(totals))
         conn.executemany(sql["add_series"], _changed(series))

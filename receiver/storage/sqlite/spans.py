@@ -1,9 +1,47 @@
-"""The earliest and the latest event of each campaign, exact even when events move."""
+"""The earliest and the latest event of each campaign, exact even when events move.
+
+Widening a span is free. When its outermost event moves away, finding the next one needs a scan: the writer
+only notes that, and a reading connection measures beside it.
+"""
 
 import sqlite3
 from collections.abc import Iterable
 
 from receiver.storage.sqlite.queries import queries
+
+Measured = list[dict[str, int | None]]
+
+
+def any_wide(conn: sqlite3.Connection) -> bool:
+    """Whether some span may be too wide."""
+    return bool(conn.execute(queries("spans.sql")["any_wide"]).fetchone()[0])
+
+
+def measure_spans(conn: sqlite3.Connection) -> Measured:
+    """The true spans of all that may be too wide, as of one snapshot of a reading connection."""
+    sql = queries("spans.sql")
+    conn.execute("BEGIN")
+    try:
+        wide = conn.execute(sql["wide"]).fetchall()
+        found = {row[0]: (row[1], row[2]) for row in conn.execute(sql["measure"])} if wide else {}
+    finally:
+        conn.execute("ROLLBACK")
+    return [
+        {
+            "id": campaign,
+            "removals": removals,
+            "held_first": first,
+            "held_last": last,
+            "first": found.get(campaign, (None, None))[0],
+            "last": found.get(campaign, (None, None))[1],
+        }
+        for campaign, removals, first, last in wide
+    ]
+
+
+def narrow_spans(conn: sqlite3.Connection, measured: Measured) -> None:
+    """Take measured spans over, in the caller's transaction; those that lost another event since are left."""
+    conn.executemany(queries("ingest.sql")["narrow_span"], measured)
 
 
 class Spans:
@@ -22,19 +60,19 @@ class Spans:
 
     def write(self) -> None:
         sql = queries("ingest.sql")
-        stale = [campaign for campaign in self._removed if self._outermost_removed(campaign)]
+        wide = [campaign for campaign in self._removed if self._outermost_removed(campaign)]
         values = [
             {"id": campaign, "first": min(times), "last": max(times)}
             for campaign, times in self._added.items()
             if times
         ]
         self._conn.executemany(sql["widen_campaign"], values)
-        self._conn.executemany(sql["measure_span"], [{"id": campaign} for campaign in stale])
+        self._conn.executemany(sql["widen_too_far"], [{"id": campaign} for campaign in wide])
 
     def _outermost_removed(self, campaign: int) -> bool:
-        """Whether an end of the span went away and did not come back: only then is it worth a scan."""
-        first, last = self._conn.execute(queries("ingest.sql")["load_span"], (campaign,)).fetchone()
+        """Whether an end of the span went away and did not come back, or may have: the span is too wide already."""
+        first, last, removals = self._conn.execute(queries("ingest.sql")["load_span"], (campaign,)).fetchone()
         added, removed = self._added.get(campaign, []), self._removed[campaign]
         first_gone = min(removed, default=first) == first and min(added, default=first + 1) > first
         last_gone = max(removed, default=last) == last and max(added, default=last - 1) < last
-        return bool(first_gone or last_gone)
+        return bool(removals or first_gone or last_gone)

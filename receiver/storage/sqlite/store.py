@@ -15,6 +15,7 @@ from receiver.storage.sqlite.connection import Connection, connect, open_for_rea
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import migrate
 from receiver.storage.sqlite.recount import Correction, correct
+from receiver.storage.sqlite.spans import Measured, any_wide, measure_spans
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +27,6 @@ class Store:
     def __init__(self, path: Path, connection: Connection, ledger: Ledger) -> None:
         self.path = path
         self.parser: Parser = ledger.parser
-        self.installed_at = ledger.installed_at
         self._connection = connection
         self._ledger = ledger
 
@@ -73,6 +73,22 @@ class Store:
     async def correct(self, correction: Correction) -> None:
         """Adds the differences that a recount found, all at once."""
         await self._connection.run(correct, correction)
+
+    async def any_wide_span(self) -> bool:
+        """Whether some campaign's span may have become too wide."""
+        return await self._connection.run(any_wide)
+
+    async def measure_spans(self) -> Measured:
+        """The true spans of campaigns that may have become too wide; reads beside the writer."""
+        connection = await connect(partial(open_for_reading, self.path))
+        try:
+            return await connection.run(measure_spans)
+        finally:
+            await connection.close()
+
+    async def narrow_spans(self, measured: Measured) -> None:
+        """Takes measured spans over."""
+        await self._connection.run(self._ledger.narrow_spans, measured)
 
     async def close(self) -> None:
         await self._connection.close()

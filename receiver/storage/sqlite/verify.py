@@ -60,6 +60,7 @@ def _check(conn: sqlite3.Connection, progress: Progress) -> JournalCheck:
 
 def _counted(rows: Iterable[Any], progress: Progress) -> Iterator[Any]:
     for row in rows:
+        progress.check()
         yield row
         progress.done += 1
 

@@ -43,8 +43,10 @@ CREATE TABLE campaigns (
     name TEXT,
     name_at INTEGER, -- time of the event that named it
     first_event_at INTEGER,
-    last_event_at INTEGER
+    last_event_at INTEGER,
+    span_removals INTEGER NOT NULL DEFAULT 0 -- above 0: an end of the span has moved away, it may be too wide
 ) STRICT;
+CREATE INDEX campaigns_with_wide_span ON campaigns (id) WHERE span_removals > 0;
 
 -- One row per messageId; a row without campaign waits for its send.
 CREATE TABLE messages (

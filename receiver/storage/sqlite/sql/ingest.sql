@@ -113,18 +113,19 @@ WHERE id = :id
 
 -- name: load_span
 -- The earliest and latest event of a campaign as they are held.
-SELECT first_event_at, last_event_at FROM campaigns WHERE id = ?
+SELECT first_event_at, last_event_at, span_removals FROM campaigns WHERE id = ?
 
--- name: measure_span
--- The earliest and latest event of a campaign, measured anew after the outermost one has moved away.
-UPDATE campaigns SET (first_event_at, last_event_at) = (
-    SELECT min(first), max(last) FROM (
-        SELECT min(min(coalesce(sent_at, 9223372036854775807), coalesce(soft_at, 9223372036854775807), coalesce(hard_at, 9223372036854775807))) AS first,
-               max(max(coalesce(sent_at, 0), coalesce(soft_at, 0), coalesce(hard_at, 0))) AS last
-        FROM messages WHERE campaign = :id
-        UNION ALL SELECT min(at), max(at) FROM replies WHERE campaign = :id
-        UNION ALL SELECT min(at), max(at) FROM starts WHERE campaign = :id))
-WHERE id = :id
+-- name: widen_too_far
+-- An end of the span has moved away: what is held may be too wide until it is measured.
+UPDATE campaigns SET span_removals = span_removals + 1 WHERE id = :id
+
+-- name: narrow_span
+-- A span measured on a snapshot. An end that was widened since is exact; one that lost an event since is not.
+UPDATE campaigns SET
+    first_event_at = CASE WHEN first_event_at IS :held_first THEN :first ELSE first_event_at END,
+    last_event_at = CASE WHEN last_event_at IS :held_last THEN :last ELSE last_event_at END,
+    span_removals = 0
+WHERE id = :id AND span_removals = :removals
 
 -- name: add_totals
 -- Differences of one campaign's totals, whole (step -1) or of one step.

@@ -8,6 +8,14 @@ INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING
 -- All facts.
 SELECT name, value FROM meta
 
+-- name: set_fact
+-- A fact that moves.
+INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+
+-- name: load_fact
+-- One fact.
+SELECT value FROM meta WHERE name = :name
+
 -- name: insert_secret
 -- A signing secret seen for the first time, by its keyed fingerprint.
 INSERT INTO secrets (fingerprint, first_seen_at) VALUES (:fingerprint, :now) ON CONFLICT DO NOTHING

@@ -83,8 +83,8 @@ SELECT campaign, step, sent_at, soft_at, hard_at
 FROM messages
 WHERE key > :after AND key <= :upto AND campaign IS NOT NULL AND (soft_at IS NOT NULL OR hard_at IS NOT NULL)
 
--- name: webhook_replies
--- Replies that came by webhook or from the API.
+-- name: attributed_replies
+-- Replies whose campaign is known.
 SELECT campaign, step, at, origin FROM replies WHERE campaign IS NOT NULL
 
 -- name: replies_by_lead
@@ -179,6 +179,6 @@ WHERE whole.step = -1 AND whole.contacted <> coalesce((
     WHERE steps.campaign = whole.campaign AND steps.sent > 0 ORDER BY steps.step LIMIT 1), 0)
 
 -- name: span_differences
--- Campaigns whose earliest or latest event is another than held.
+-- Campaigns whose earliest or latest event is another than held, but for those about to be measured.
 SELECT id FROM campaigns LEFT JOIN temp.expected_spans ON campaign = id
-WHERE first_event_at IS NOT first OR last_event_at IS NOT last
+WHERE span_removals = 0 AND (first_event_at IS NOT first OR last_event_at IS NOT last)
