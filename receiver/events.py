@@ -189,8 +189,9 @@ class Message:
             self.campaign, self.step = event.campaign, event.step
 
     def _join_send(self, event: Event) -> None:
-        held = _rank(self.sent_at, self.campaign, self.step)
-        if self.sent_at is None or _rank(event.occurred_at, event.campaign, event.step) < held:
+        if self.sent_at is None or _rank(event.occurred_at, event.campaign, event.step) < _rank(
+            self.sent_at, self.campaign, self.step
+        ):
             self.sent_at, self.campaign, self.step = event.occurred_at, event.campaign, event.step
 
 

@@ -57,7 +57,7 @@ PER_DELIVERY = [
     *(("ingest.sql", name) for name in ("load_messages", "load_replies", "load_replies_to", "load_starts")),
     *(("ingest.sql", name) for name in ("load_campaign", "load_bodies", "load_variant", "load_variant_bodies")),
     *(("ingest.sql", name) for name in ("replies_of_lead", "set_contacted", "last_seq", "load_span")),
-    *(("ingest.sql", name) for name in ("widen_campaign", "widen_too_far", "narrow_span")),
+    *(("ingest.sql", name) for name in ("widen_too_far", "narrow_span")),
     *(("quarantine.sql", name) for name in ("find_equal", "find_conflict", "open_of_keys", "due", "take")),
 ]
 

@@ -15,7 +15,7 @@ from receiver.storage.sqlite.campaigns import CampaignNumbers
 from receiver.storage.sqlite.copies import FIRST, Copies
 from receiver.storage.sqlite.leads import Leads
 from receiver.storage.sqlite.quarantine import Quarantine
-from receiver.storage.sqlite.queries import queries, select_by_keys
+from receiver.storage.sqlite.queries import queries, select_by_keys, write_rows
 from receiver.storage.sqlite.rollups import Rollups
 from receiver.storage.sqlite.rows import MessageRow, ReplyRow, message_state, reply_state
 from receiver.storage.sqlite.spans import Spans
@@ -186,7 +186,7 @@ class Batch:
             number = None if campaign is None else self._numbers.number(self._conn, campaign)
             place = (seq, delivery.received_at, event.kind, event.key, number, FIRST)
             rows.append((*place, delivery.secret, delivery.peer, delivery.body))
-        self._conn.executemany(self._sql["insert_journal"], rows)
+        write_rows(self._conn, "insert_journal", rows)
         self._copies.write(self._quarantine)
         return waiting
 
@@ -217,7 +217,7 @@ class Batch:
             if number is not None:
                 self._rollups.book(number, message.step, message_bookings(message))
                 self._spans.add(number, message.times())
-        self._conn.executemany(self._sql["write_message"], rows)
+        write_rows(self._conn, "write_message", rows)
         self._conn.executemany(self._sql["move_journal"], moved)
 
     def _unbook_message(self, before: MessageRow, moved: list[tuple[int | None, int]], now: MessageRow) -> None:

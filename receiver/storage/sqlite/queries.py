@@ -2,12 +2,14 @@
 
 import re
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_ROW = re.compile(r"VALUES (\([^)]*\))")
+_ROWS_MAX = 32
 _LIST = re.compile(r"\(:\w+\.\.\.\)")
 
 
@@ -37,6 +39,14 @@ class Queries:
             text = self._expanded[name, length] = _LIST.sub(f"({marks})", self._texts[name])
         return text
 
+    def with_rows(self, name: str, length: int) -> str:
+        """The query with its one row of `VALUES` repeated to `length` rows."""
+        text = self._expanded.get((name, length))
+        if text is None:
+            text = _ROW.sub(lambda found: f"VALUES {', '.join([found[1]] * length)}", self._texts[name])
+            self._expanded[name, length] = text
+        return text
+
 
 def _without_comments(text: str) -> str:
     lines = (line.partition("--")[0].rstrip() for line in text.splitlines())
@@ -53,9 +63,28 @@ def select_by_keys(
 ) -> Iterator[tuple[Any, ...]]:
     """Rows of a query over a list of keys; chunks are padded to a power of two, so few texts are prepared."""
     sql = queries(file_name)
+    for chunk in padded(keys):
+        yield from conn.execute(sql.with_list(name, len(chunk)), chunk)
+
+
+def write_rows(conn: sqlite3.Connection, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write rows with a query of `ingest.sql`, many in one statement.
+
+    `executemany` gives the interpreter's lock away and takes it back for every row; beside a busy event
+    loop that costs more than the rows do. Lengths are powers of two, so that few texts are prepared.
+    """
+    sql = queries("ingest.sql")
+    begin = 0
+    while begin < len(rows):
+        length = min(_ROWS_MAX, 1 << ((len(rows) - begin).bit_length() - 1))
+        values = [value for row in rows[begin : begin + length] for value in row]
+        conn.execute(sql.with_rows(name, length), values)
+        begin += length
+
+
+def padded(keys: Collection[Any]) -> Iterator[list[Any]]:
+    """Chunks of at most 512 keys, padded to a power of two by repeating the last."""
     rest = list(keys)
     while rest:
         chunk, rest = rest[:512], rest[512:]
-        length = 1 << (len(chunk) - 1).bit_length()
-        padded = chunk + chunk[-1:] * (length - len(chunk))
-        yield from conn.execute(sql.with_list(name, length), padded)
+        yield chunk + chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))

@@ -23,8 +23,8 @@ from receiver.figures import (
     first_replies,
     message_bookings,
 )
-from receiver.storage.sqlite.queries import queries
-from receiver.storage.sqlite.rollups import minute_row
+from receiver.storage.sqlite.queries import queries, write_rows
+from receiver.storage.sqlite.rollups import minute_row, set_contacted
 
 CHUNK_ROWS = 50_000
 
@@ -109,11 +109,11 @@ def correct(conn: sqlite3.Connection, correction: Correction) -> None:
     sql = queries("ingest.sql")
     conn.execute("BEGIN IMMEDIATE")
     try:
-        conn.executemany(sql["add_totals"], correction.totals)
-        conn.executemany(sql["add_series"], correction.series)
-        conn.executemany(sql["add_minutes"], correction.minutes)
+        write_rows(conn, "add_totals", correction.totals)
+        write_rows(conn, "add_series", correction.series)
+        write_rows(conn, "add_minutes", correction.minutes)
         campaigns = {row[0] for row in correction.totals} | set(correction.contacted)
-        conn.executemany(sql["set_contacted"], [{"campaign": campaign} for campaign in campaigns])
+        set_contacted(conn, campaigns)
         conn.executemany(sql["widen_too_far"], [{"id": campaign} for campaign in correction.spans])
         conn.execute("COMMIT")
     except BaseException:

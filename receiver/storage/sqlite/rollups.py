@@ -1,12 +1,12 @@
 """Sums bookings and adds them to totals, series and minutes, in the caller's transaction."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from operator import add
 
 from receiver.events import STEP_NONE
 from receiver.figures import FIGURES, MINUTE_MS, NOTHING, QUARTER_MS, Booking, Row
-from receiver.storage.sqlite.queries import queries
+from receiver.storage.sqlite.queries import padded, queries, write_rows
 
 WHOLE_CAMPAIGN = -1
 MINUTES_KEPT_MS = 12 * 3_600_000
@@ -41,7 +41,6 @@ class Rollups:
 
     def write(self, conn: sqlite3.Connection, minutes_since: int) -> None:
         """Add everything up; minutes before `minutes_since` are forgotten and stay so."""
-        sql = queries("ingest.sql")
         totals: dict[_Place, Row] = {}
         series: dict[_Place, Row] = {}
         minutes: dict[_Place, Row] = {}
@@ -51,11 +50,17 @@ class Rollups:
             _merge(series, (campaign, step, minute * MINUTE_MS // QUARTER_MS), row)
             if minute >= minutes_since:
                 _merge(minutes, (campaign, minute), row)
-        conn.executemany(sql["add_totals"], _changed(totals))
-        conn.executemany(sql["add_series"], _changed(series))
-        conn.executemany(sql["add_minutes"], (minute_row(place, row) for place, row in minutes.items()))
+        write_rows(conn, "add_totals", _changed(totals))
+        write_rows(conn, "add_series", _changed(series))
+        write_rows(conn, "add_minutes", [minute_row(place, row) for place, row in minutes.items()])
         moved = {campaign for (campaign, _), row in totals.items() if row[_SENT]}
-        conn.executemany(sql["set_contacted"], [{"campaign": campaign} for campaign in moved])
+        set_contacted(conn, moved)
+
+
+def set_contacted(conn: sqlite3.Connection, campaigns: Collection[int]) -> None:
+    """Set `contacted` of these campaigns to the sends of their lowest steps."""
+    for chunk in padded(campaigns):
+        conn.execute(queries("ingest.sql").with_list("set_contacted", len(chunk)), chunk)
 
 
 def minute_row(place: _Place, row: Row) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ only notes that, and a reading connection measures beside it.
 import sqlite3
 from collections.abc import Iterable
 
-from receiver.storage.sqlite.queries import queries
+from receiver.storage.sqlite.queries import queries, write_rows
 
 Measured = list[dict[str, int | None]]
 
@@ -61,12 +61,8 @@ class Spans:
     def write(self) -> None:
         sql = queries("ingest.sql")
         wide = [campaign for campaign in self._removed if self._outermost_removed(campaign)]
-        values = [
-            {"id": campaign, "first": min(times), "last": max(times)}
-            for campaign, times in self._added.items()
-            if times
-        ]
-        self._conn.executemany(sql["widen_campaign"], values)
+        values = [(campaign, min(times), max(times)) for campaign, times in self._added.items() if times]
+        write_rows(self._conn, "widen_campaign", values)
         self._conn.executemany(sql["widen_too_far"], [{"id": campaign} for campaign in wide])
 
     def _outermost_removed(self, campaign: int) -> bool:

@@ -107,9 +107,10 @@ WHERE id = :id AND (name_at IS NULL OR name_at < :at OR (name_at = :at AND :name
 
 -- name: widen_campaign
 -- The earliest and latest event of a campaign.
-UPDATE campaigns SET first_event_at = min(coalesce(first_event_at, :first), :first),
-                     last_event_at = max(coalesce(last_event_at, :last), :last)
-WHERE id = :id
+WITH events (campaign, first, last) AS (VALUES (?, ?, ?))
+UPDATE campaigns SET first_event_at = min(coalesce(first_event_at, first), first),
+                     last_event_at = max(coalesce(last_event_at, last), last)
+FROM events WHERE id = campaign
 
 -- name: load_span
 -- The earliest and latest event of a campaign as they are held.
@@ -164,9 +165,9 @@ ON CONFLICT (minute, campaign) DO UPDATE SET
 -- The sends of the lowest step; the step that is not known sorts last.
 UPDATE totals SET contacted = coalesce((
     SELECT steps.sent FROM totals AS steps
-    WHERE steps.campaign = :campaign AND steps.step >= 0 AND steps.sent > 0
+    WHERE steps.campaign = totals.campaign AND steps.step >= 0 AND steps.sent > 0
     ORDER BY steps.step LIMIT 1), 0)
-WHERE campaign = :campaign AND step = -1
+WHERE campaign IN (:campaigns...) AND step = -1
 
 -- name: forget_minutes
 -- Minutes that no snapshot can ask for any more.
