@@ -1,6 +1,7 @@
 """`leads check`: finds what is wrong with a list of leads before a campaign is started with it."""
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,13 +65,16 @@ def _read_steps(path: Path) -> list[Step]:
     except ValueError as error:
         raise CommandError(f"'{path}' is not JSON: {error}.") from error
     try:
-        return bodies.steps(given if isinstance(given, dict) else {"sequenceSteps": given})
+        steps = bodies.steps(given if isinstance(given, dict) else {"sequenceSteps": given})
     except RefusedError as error:
         raise CommandError(f"'{path}': {error}") from error
+    if not steps:
+        raise CommandError(f"'{path}' has no steps; give a list of them, or an object with 'sequenceSteps'.")
+    return steps
 
 
 def _read_leads(path: Path) -> Iterator[dict[str, str]]:
-    reader = csv.reader(_text(path).splitlines(keepends=True))
+    reader = csv.reader(io.StringIO(_text(path), newline=""))
     try:
         names = [
             _NAMES.get(name.strip().lower().replace("_", "").replace(" ", ""), name.strip()) for name in next(reader)
@@ -79,6 +83,11 @@ def _read_leads(path: Path) -> Iterator[dict[str, str]]:
             raise CommandError(f"'{path}' has no column 'email'; its first line must name the columns.")
         for values in reader:
             if any(value.strip() for value in values):
+                if len(values) > len(names):
+                    raise CommandError(
+                        f"'{path}' has {len(values)} values in line {reader.line_num} and {len(names)} columns; "
+                        "quote values that hold a comma."
+                    )
                 fields = dict(zip(names, (value.strip() for value in values), strict=False))
                 yield {"email": "", **fields}
     except StopIteration:

@@ -182,7 +182,12 @@ def _text(value: object, path: str, longest: int) -> str:
 
 def _flat(value: object) -> str:
     """A field as a token renders it."""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError as error:
+        raise invalid("A field of 'leads' is nested too deep; send plain values.") from error
 
 
 def _unprocessable(errors: list[dict[str, object]]) -> RefusedError:

@@ -75,3 +75,20 @@ def test_a_missing_file_exits_1(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["leads", "check", str(tmp_path / "none.csv"), str(tmp_path / "none.json")])
     assert result.exit_code == 1
     assert result.stderr == f"'{tmp_path / 'none.json'}' cannot be read: No such file or directory.\n"
+
+
+def test_steps_under_another_name_are_no_clean_bill(tmp_path: Path) -> None:
+    result = run(tmp_path, GOOD, {"steps": STEPS})
+    assert result.exit_code == 1
+    assert "has no steps; give a list of them, or an object with 'sequenceSteps'." in result.stderr
+
+
+def test_a_row_with_more_values_than_columns_is_not_cut(tmp_path: Path) -> None:
+    result = run(tmp_path, "email,lastName\njo@x.org,Smith, Jr\n")
+    assert result.exit_code == 1
+    assert "has 3 values in line 2 and 2 columns; quote values that hold a comma." in result.stderr
+
+
+def test_a_line_separator_inside_a_value_ends_no_row(tmp_path: Path) -> None:
+    result = run(tmp_path, "email,firstName,company\njo@x.org,Jo\u2028an,X\n")
+    assert (result.exit_code, result.stderr) == (0, "1 leads: 0 gaps, 0 malformed addresses, 0 duplicates.\n")

@@ -14,7 +14,7 @@ from receiver.sandbox.tokens import Step
 from receiver.sandbox.world import World
 from tests.sandbox.conftest import START_MS
 
-ROUNDS = int(os.environ.get("RECEIVER_TEST_ROUNDS", "60"))
+ROUNDS = int(os.environ.get("TEST_ROUNDS", "60"))
 CAPACITY = 4
 ACCOUNTS = 2
 EMAILS = st.lists(st.integers(0, 12).map(lambda n: f"lead{n}@example.org"), min_size=1, max_size=6)
