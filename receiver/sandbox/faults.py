@@ -197,7 +197,7 @@ def _moment(value: object, start_ms: int) -> float | None:
 
 
 def _share(value: object, _start_ms: int) -> float | None:
-    return float(value) if type(value) in (int, float) and 0 <= value <= 1 else None  # type: ignore[operator, arg-type]
+    return float(value) if type(value) in (int, float) and 0 <= value <= 1 else None  # type: ignore[operator, arg-type] # the type was just checked
 
 
 def _text(value: object, _start_ms: int) -> str | None:
