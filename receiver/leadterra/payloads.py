@@ -18,6 +18,7 @@ from receiver.events import (
     STEP_MAX,
     Event,
     Kind,
+    Origin,
     Unread,
     lead_reply_key,
     message_key,
@@ -107,6 +108,14 @@ class Parser:
         if name is None:
             return Unread("missing_field", "Field 'event' is missing.")
         return _READERS[name](_Reading(payload, now_ms, self._lead_key))
+
+    def parse_kept(self, body: bytes, origin: Origin) -> Event | None:
+        """The event of a body that the journal keeps; None when it is not understood."""
+        parsed = self.parse(body, None)
+        if not isinstance(parsed, Event):
+            return None
+        parsed.origin = origin
+        return parsed
 
 
 class _Reading:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from receiver.events import Event, Kind, Unread, smaller
+from receiver.events import Event, Kind, Origin, Unread, smaller
 from receiver.figures import STARTED, Booking, message_bookings, reply_bookings
 from receiver.storage.deliveries import Delivery, Outcome
 from receiver.storage.sqlite.campaigns import CampaignNumbers
@@ -27,16 +27,15 @@ class Batch:
     """Takes deliveries into the ledger within one transaction; `apply` gives each one's outcome."""
 
     def __init__(
-        self, conn: sqlite3.Connection, numbers: CampaignNumbers, copies: Copies, now_ms: int, minutes_since: int
+        self, conn: sqlite3.Connection, numbers: CampaignNumbers, copies: Copies, now_ms: int, rollups: Rollups
     ) -> None:
         self._conn = conn
         self._sql = queries("ingest.sql")
         self._numbers = numbers
         self._copies = copies
         self._now_ms = now_ms
-        self._minutes_since = minutes_since
         self._quarantine = Quarantine(conn)
-        self._rollups = Rollups()
+        self._rollups = rollups
         self._spans = Spans(conn)
         self._messages: dict[bytes, MessageRow] = {}
         self._messages_before: dict[bytes, tuple[Any, ...]] = {}
@@ -47,6 +46,7 @@ class Batch:
         self._new_starts: list[tuple[Event, int, int]] = []
         self._new: list[tuple[int, Delivery, Event, int]] = []
         self._names: dict[str, tuple[int, str]] = {}
+        self._outranked: list[tuple[int]] = []
 
     def apply(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """Every delivery's outcome, in their order."""
@@ -65,7 +65,7 @@ class Batch:
         self._write_ledger()
         self._resolve(deliveries)
         self._spans.write()
-        self._rollups.write(self._conn, self._minutes_since)
+        self._rollups.write(self._conn)
         return outcomes
 
     # Loading: one query per table and batch.
@@ -113,7 +113,8 @@ class Batch:
         else:
             known, seq = self._join_start(delivery, event)
         if known:
-            self._copies.note(delivery, event.kind, event.key, seq)
+            if event.origin is Origin.WEBHOOK:
+                self._copies.note(delivery, event.kind, event.key, seq)
             return False
         self._new.append((index, delivery, event, self._copies.take_seq(delivery)))
         return True
@@ -131,10 +132,14 @@ class Batch:
 
     def _join_reply(self, delivery: Delivery, event: Event) -> tuple[bool, int | None]:
         reply = self._replies.get(event.key)
-        known = reply is not None
+        known = reply is not None and reply.origin <= event.origin
         if reply is None:
-            reply = self._replies[event.key] = ReplyRow(seq=self._copies.next_seq)
+            reply = self._replies[event.key] = ReplyRow()
         seq = reply.seq
+        if not known:
+            if seq is not None:
+                self._outranked.append((seq,))
+            reply.seq = self._copies.next_seq
         reply.arrive(event, delivery.received_at)
         self._reply_deliveries[event.key] = (delivery, event)
         return known, seq
@@ -185,8 +190,9 @@ class Batch:
                 self._quarantine.add_waiting(delivery, event)
             number = None if campaign is None else self._numbers.number(self._conn, campaign)
             place = (seq, delivery.received_at, event.kind, event.key, number, FIRST)
-            rows.append((*place, delivery.secret, delivery.peer, delivery.body))
+            rows.append((*place, delivery.secret, delivery.peer, delivery.body, event.origin))
         write_rows(self._conn, "insert_journal", rows)
+        self._conn.executemany(self._sql["outrank"], self._outranked)
         self._copies.write(self._quarantine)
         return waiting
 

@@ -6,12 +6,16 @@ from receiver.storage.sqlite.queries import queries
 
 
 class CampaignNumbers:
-    """Both directions, cached. A number made in a transaction is kept only once that has committed."""
+    """Both directions, cached. A number made in a transaction is kept only once that has committed.
+
+    `made` grows with every campaign that is seen for the first time.
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._ids: dict[int, str] = {}
         self._pending: dict[str, int] = {}
+        self.made = 0
 
     def number(self, conn: sqlite3.Connection, campaign_id: str) -> int:
         """The campaign's number; a campaign not seen before gets one."""
@@ -22,6 +26,7 @@ class CampaignNumbers:
         row = conn.execute(sql["load_campaign"], (campaign_id,)).fetchone()
         if row is None:
             row = conn.execute(sql["insert_campaign"], (campaign_id,)).fetchone()
+            self.made += 1
         self._pending[campaign_id] = number = int(row[0])
         return number
 

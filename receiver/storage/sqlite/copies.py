@@ -3,7 +3,7 @@
 import hashlib
 import sqlite3
 
-from receiver.events import Event, Kind, copies_disagree
+from receiver.events import Event, Kind, Origin, copies_disagree
 from receiver.leadterra.payloads import Parser
 from receiver.storage.deliveries import Delivery
 from receiver.storage.sqlite.quarantine import Quarantine
@@ -62,7 +62,8 @@ class Copies:
                 quarantine.add_conflict(delivery, event, field)
         role = COPY if isinstance(event, Event) else COPY_NOT_UNDERSTOOD
         place = (self.next_seq, delivery.received_at, kind, key, None, role)
-        self._conn.execute(self._sql["insert_journal"], (*place, delivery.secret, delivery.peer, delivery.body))
+        values = (*place, delivery.secret, delivery.peer, delivery.body, Origin.WEBHOOK)
+        self._conn.execute(self._sql["insert_journal"], values)
         self._conn.execute(self._sql["insert_variant"], (*identity, self.next_seq))
         self.next_seq += 1
 

@@ -5,8 +5,8 @@ Everything here runs on that connection's thread, one call at a time.
 
 import hmac
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from receiver.events import Unread
@@ -17,7 +17,8 @@ from receiver.storage.sqlite.campaigns import CampaignNumbers
 from receiver.storage.sqlite.copies import Copies
 from receiver.storage.sqlite.quarantine import Quarantine
 from receiver.storage.sqlite.queries import queries
-from receiver.storage.sqlite.rollups import minute_horizon
+from receiver.storage.sqlite.reconciliation import baseline_times
+from receiver.storage.sqlite.rollups import Rollups, minute_horizon
 from receiver.storage.sqlite.spans import Measured, narrow_spans
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class _Memory:
     stretch: _OpenRow | None = None
     refusals: _OpenRow | None = None
     minutes_since: int = 0
+    baselines: Mapping[int, int] = field(default_factory=dict)
 
 
 class Ledger:
@@ -51,7 +53,7 @@ class Ledger:
         self._sql = queries("ingest.sql")
         self._numbers = CampaignNumbers()
         last_seq = conn.execute(self._sql["last_seq"]).fetchone()[0] or 0
-        self._memory = _Memory(next_seq=last_seq + 1, minutes_since=int(meta.get("minutes_since", 0)))
+        self._memory = _Memory(last_seq + 1, minutes_since=int(meta.get("minutes_since", 0)), baselines=baseline_times(conn))
 
     def secret_id(self, conn: sqlite3.Connection, secret: bytes, now_ms: int) -> int:
         """The number under which the journal knows a signing secret; only a keyed fingerprint is stored."""
@@ -83,6 +85,20 @@ class Ledger:
 
         return self._transact(conn, work)
 
+    def take_in(self, conn: sqlite3.Connection, deliveries: Sequence[Delivery], now_ms: int) -> list[Outcome]:
+        """Events that no delivery brought: they prove nothing about acceptance."""
+        return self._transact(conn, lambda: self._apply(conn, deliveries, now_ms))
+
+    def transact(self, conn: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Other writing work, in one transaction. It may add campaigns' first snapshots."""
+
+        def whole() -> T:
+            result = work(conn)
+            self._memory.baselines = baseline_times(conn)
+            return result
+
+        return self._transact(conn, whole)
+
     def narrow_spans(self, conn: sqlite3.Connection, measured: Measured) -> None:
         """Take over spans that a reading connection has measured."""
         self._transact(conn, lambda: narrow_spans(conn, measured))
@@ -101,7 +117,8 @@ class Ledger:
 
     def _apply(self, conn: sqlite3.Connection, deliveries: Sequence[Delivery], now_ms: int) -> list[Outcome]:
         copies = Copies(conn, self.parser, self._memory.next_seq)
-        outcomes = Batch(conn, self._numbers, copies, now_ms, self._memory.minutes_since).apply(deliveries)
+        rollups = Rollups(self._memory.minutes_since, self._memory.baselines)
+        outcomes = Batch(conn, self._numbers, copies, now_ms, rollups).apply(deliveries)
         self._memory.next_seq = copies.next_seq
         return outcomes
 

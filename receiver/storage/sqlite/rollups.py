@@ -1,8 +1,9 @@
 """Sums bookings and adds them to totals, series and minutes, in the caller's transaction."""
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from operator import add
+from typing import TypeVar
 
 from receiver.events import STEP_NONE
 from receiver.figures import FIGURES, MINUTE_MS, NOTHING, QUARTER_MS, Booking, Row
@@ -21,17 +22,29 @@ def minute_horizon(now_ms: int) -> int:
 
 
 _Place = tuple[int, ...]
+_Key = TypeVar("_Key")
+_NEVER = -1
 
 
 class Rollups:
-    """Differences that one batch makes, by (campaign, step, minute); `write` adds them where they belong."""
+    """Differences that one batch makes, by (campaign, step, minute); `write` adds them where they belong.
 
-    def __init__(self) -> None:
+    Minutes before `minutes_since` are forgotten and stay so. `baselines` are campaigns' first snapshots (epoch
+    milliseconds): what lies before them is counted apart.
+    """
+
+    def __init__(self, minutes_since: int, baselines: Mapping[int, int]) -> None:
+        self._minutes_since = minutes_since
+        self._baselines = baselines
+        self._before: dict[int, Row] = {}
         self._rows: dict[tuple[int, int, int], Row] = {}
 
     def book(self, campaign: int, step: int | None, bookings: Iterable[Booking]) -> None:
         step = STEP_NONE if step is None else step
+        baseline = self._baselines.get(campaign, _NEVER)
         for at, row in bookings:
+            if at <= baseline:
+                _merge(self._before, campaign, row)
             place = (campaign, step, at // MINUTE_MS)
             held = self._rows.get(place)
             self._rows[place] = row if held is None else tuple(map(add, held, row))
@@ -39,8 +52,8 @@ class Rollups:
     def unbook(self, campaign: int, step: int | None, bookings: Iterable[Booking]) -> None:
         self.book(campaign, step, [Booking(at, tuple(-value for value in row)) for at, row in bookings])
 
-    def write(self, conn: sqlite3.Connection, minutes_since: int) -> None:
-        """Add everything up; minutes before `minutes_since` are forgotten and stay so."""
+    def write(self, conn: sqlite3.Connection) -> None:
+        """Add everything up."""
         totals: dict[_Place, Row] = {}
         series: dict[_Place, Row] = {}
         minutes: dict[_Place, Row] = {}
@@ -48,11 +61,13 @@ class Rollups:
             _merge(totals, (campaign, WHOLE_CAMPAIGN), row)
             _merge(totals, (campaign, step), row)
             _merge(series, (campaign, step, minute * MINUTE_MS // QUARTER_MS), row)
-            if minute >= minutes_since:
+            if minute >= self._minutes_since:
                 _merge(minutes, (campaign, minute), row)
         write_rows(conn, "add_totals", _changed(totals))
         write_rows(conn, "add_series", _changed(series))
         write_rows(conn, "add_minutes", [minute_row(place, row) for place, row in minutes.items()])
+        before = [(*counts(row), campaign) for campaign, row in self._before.items() if row != NOTHING]
+        conn.executemany(queries("ingest.sql")["add_baseline"], before)
         moved = {campaign for (campaign, _), row in totals.items() if row[_SENT]}
         set_contacted(conn, moved)
 
@@ -64,11 +79,15 @@ def set_contacted(conn: sqlite3.Connection, campaigns: Collection[int]) -> None:
 
 
 def minute_row(place: _Place, row: Row) -> tuple[int, ...]:
+    return (*place, *counts(row))
+
+
+def counts(row: Row) -> tuple[int, ...]:
     """The figures that Leadterra has counters for, with what tells their definitions apart."""
-    return (*place, *(row[index] for index in _MINUTE_FIGURES))
+    return tuple(row[index] for index in _MINUTE_FIGURES)
 
 
-def _merge(rows: dict[_Place, Row], place: tuple[int, ...], row: Row) -> None:
+def _merge(rows: dict[_Key, Row], place: _Key, row: Row) -> None:
     held = rows.get(place)
     rows[place] = row if held is None else tuple(map(add, held, row))
 

@@ -50,7 +50,7 @@ def _check(conn: sqlite3.Connection, progress: Progress) -> JournalCheck:
     if first_seq is None:
         return JournalCheck(None, 0, 0, 0, missing_bodies)
     progress.total = bodies
-    comparison = _Comparison(conn, Parser(lead_key), first_seq)
+    comparison = _Comparison(conn, Parser(lead_key), first_seq, since)
     rows = _counted(conn.execute(sql["bodies"]), progress)
     for key, group in groupby(rows, key=lambda row: bytes(row[2])):
         comparison.compare(key, group)
@@ -68,16 +68,17 @@ def _counted(rows: Iterable[Any], progress: Progress) -> Iterator[Any]:
 class _Comparison:
     """Joins each event's bodies again and holds the result against the ledger's row."""
 
-    def __init__(self, conn: sqlite3.Connection, parser: Parser, first_seq: int) -> None:
+    def __init__(self, conn: sqlite3.Connection, parser: Parser, first_seq: int, since: int) -> None:
         self.missing = 0
         self.differing = 0
         self._conn = conn
         self._sql = queries("verify.sql")
         self._parser = parser
         self._first_seq = first_seq
+        self._since = since
 
     def compare(self, key: bytes, rows: Iterable[Any]) -> None:
-        events = [event for row in rows if isinstance(event := self._parser.parse(row[3], None), Event)]
+        events = [event for row in rows if (event := self._parser.parse_kept(row[3], Origin(row[4]))) is not None]
         if not events:
             return
         kind = events[0].kind
@@ -107,7 +108,8 @@ class _Comparison:
     def _reply_fits(self, row: Any, events: list[Event]) -> bool:
         values = tuple(row)
         held = Reply(Origin(values[0]), *values[1:10])
-        whole = held.origin is Origin.WEBHOOK and (values[10] or 0) >= self._first_seq
+        # The copy that came first may be a fetched one, whose body has gone.
+        whole = (values[10] or 0) >= self._first_seq and values[11] >= self._since
         return _is_join(held, Reply(), events, whole=whole)
 
 

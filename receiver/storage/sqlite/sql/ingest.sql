@@ -41,8 +41,8 @@ SELECT max(seq) FROM journal
 
 -- name: insert_journal
 -- One kept body.
-INSERT INTO journal (seq, received_at, kind, key, campaign, role, copies, secret, peer, body)
-VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?)
+INSERT INTO journal (seq, received_at, kind, key, campaign, role, copies, secret, peer, body, origin)
+VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?)
 
 -- name: move_journal
 -- An event that belongs to another campaign now.
@@ -52,9 +52,13 @@ UPDATE journal SET campaign = ? WHERE seq = ?
 -- One more delivery of an event.
 UPDATE journal SET copies = copies + 1 WHERE seq = ?
 
+-- name: outrank
+-- A reply fetched from the API whose webhook has come: that one is its first delivery now.
+UPDATE journal SET role = 4 WHERE seq = ?
+
 -- name: load_bodies
--- The bodies of these journal rows.
-SELECT seq, body FROM journal WHERE seq IN (:seqs...)
+-- The bodies of these journal rows, and when they arrived.
+SELECT seq, body, received_at FROM journal WHERE seq IN (:seqs...)
 
 -- name: load_variant
 -- Whether this unequal copy is kept already.
@@ -156,10 +160,16 @@ ON CONFLICT (campaign, quarter, step) DO UPDATE SET
 -- Differences of one minute.
 INSERT INTO minutes (campaign, minute, sent, bounced, bounced_soft, replied, replied_human)
 VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (minute, campaign) DO UPDATE SET
+ON CONFLICT (campaign, minute) DO UPDATE SET
     sent = sent + excluded.sent, bounced = bounced + excluded.bounced,
     bounced_soft = bounced_soft + excluded.bounced_soft, replied = replied + excluded.replied,
     replied_human = replied_human + excluded.replied_human
+
+-- name: add_baseline
+-- Differences that lie before a campaign's first snapshot.
+UPDATE baselines SET sent = sent + ?, bounced = bounced + ?, bounced_soft = bounced_soft + ?,
+                     replied = replied + ?, replied_human = replied_human + ?
+WHERE campaign = ?
 
 -- name: set_contacted
 -- The sends of the lowest step; the step that is not known sorts last.

@@ -12,6 +12,10 @@ SELECT name, value FROM meta
 -- A fact that moves.
 INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value
 
+-- name: add_fact
+-- A fact that is counted.
+INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value
+
 -- name: load_fact
 -- One fact.
 SELECT value FROM meta WHERE name = :name

@@ -6,7 +6,7 @@ SELECT min(seq) AS first_seq, min(received_at) AS since, count(*) AS bodies FROM
 
 -- name: bodies
 -- Understood bodies in the order of their events, so that copies of one event stand together.
-SELECT seq, kind, key, body FROM journal WHERE role IN (1, 2) ORDER BY key, kind, seq
+SELECT seq, kind, key, body, origin FROM journal WHERE role IN (1, 2, 4) ORDER BY key, kind, seq
 
 -- name: message
 -- One message's state.
@@ -16,7 +16,7 @@ FROM messages LEFT JOIN campaigns ON campaigns.id = messages.campaign WHERE key 
 -- name: reply
 -- One reply's state.
 SELECT origin, at, best.campaign_id, best_lead, best_class, other.campaign_id, other_step, other_lead, other_class,
-       message, seq
+       message, seq, first_received_at
 FROM replies
 LEFT JOIN campaigns AS best ON best.id = best_campaign
 LEFT JOIN campaigns AS other ON other.id = other_campaign

@@ -1,0 +1,1 @@
+"""Compares Leadterra's counters with the ledger, and says what is missing, since when, why, and for how long."""

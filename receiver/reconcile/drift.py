@@ -1,0 +1,275 @@
+"""Splits the difference between Leadterra's counters and the ledger into parts that explain it: no I/O.
+
+"Now" is the time of the campaign's last snapshot, so a clock that jumps changes nothing. All times are epoch
+milliseconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from receiver.events import LATE_HORIZON_MS
+from receiver.leadterra.answers import Counters
+from receiver.reconcile.definitions import CANDIDATES, FIGURES, Candidate
+from receiver.reconcile.ledger import Counts, Curve
+from receiver.reconcile.losses import Gap, Losses, Observation, fold
+from receiver.reconcile.stretches import Stretch, all_attempts_inside, overlap
+
+# How far a provider's counters may lag, and how near an event makes a snapshot unquiet.
+NEAR_MS = 15 * 60_000
+# How far the two clocks may be apart.
+SKEW_MAX_MS = 60_000
+# A gap without any refusal of ours is given this long: the first three retries.
+RETRIED_SOON_MS = 45 * 60_000
+
+
+class Status(StrEnum):
+    """How a figure, or a campaign, stands."""
+
+    IN_SYNC = "in_sync"
+    UNKNOWN = "unknown"
+    SETTLING = "settling"
+    SURPLUS = "surplus"
+    MISSING = "missing"
+
+
+_WORST_FIRST = (Status.MISSING, Status.SURPLUS, Status.SETTLING, Status.UNKNOWN, Status.IN_SYNC)
+
+
+def worst(statuses: Sequence[Status]) -> Status:
+    """A campaign has the worst status of its figures."""
+    return min(statuses, key=_WORST_FIRST.index, default=Status.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The same answer from `first_at` to `last_at`."""
+
+    first_at: int
+    last_at: int
+    counters: Counters
+
+    def times(self) -> Sequence[int]:
+        return (self.first_at,) if self.first_at == self.last_at else (self.first_at, self.last_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A campaign's first snapshot, and the ledger as of it, known now."""
+
+    at: int
+    counters: Counters
+    ledger: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that is known of one campaign: `snapshots` after those that `folded` has taken in, in order.
+
+    `quarantined` are the arrivals of quarantined events of each figure since the baseline.
+    """
+
+    baseline: Baseline
+    snapshots: Sequence[Snapshot]
+    curve: Curve
+    folded: Mapping[str, Losses]
+    quarantined: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What holds for all campaigns: meanings that are known, when we did not accept, whether retries are restamped."""
+
+    definitions: Mapping[str, str | None]
+    closed: Sequence[Stretch] = ()
+    restamped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A gap, or the share of one that has a cause of its own."""
+
+    figure: str
+    from_at: int
+    to_at: int
+    at_least: int
+    cause: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class FigureDrift:
+    """One figure's difference and its parts; from `before_receiver` to `unexplained` they add up to `delta`."""
+
+    delta: int
+    before_receiver: int
+    definition: int
+    skew: int
+    quarantined: int
+    settling: int
+    not_accepting: int
+    unexplained: int
+    at_least: int
+
+    @property
+    def status(self) -> Status:
+        if self.not_accepting > 0 or self.unexplained > 0:
+            return Status.MISSING
+        if self.unexplained < 0:
+            return Status.SURPLUS
+        if self.settling > 0 or self.quarantined > 0:
+            return Status.SETTLING
+        return Status.IN_SYNC
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One campaign's drift: None for a figure that Leadterra did not give."""
+
+    at: int
+    figures: Mapping[str, FigureDrift | None]
+    gaps: Sequence[Missing]
+    losses: Mapping[str, Losses]
+
+    @property
+    def status(self) -> Status:
+        return worst([Status.UNKNOWN if drift is None else drift.status for drift in self.figures.values()])
+
+
+def evaluate(case: Case, circumstances: Circumstances) -> Evaluation:
+    """How a campaign with at least one snapshot stands, with the ledger as it is now."""
+    at = case.snapshots[-1].last_at
+    figures: dict[str, FigureDrift | None] = {}
+    gaps: list[Missing] = []
+    losses: dict[str, Losses] = {}
+    for figure in FIGURES:
+        view = _View(case, figure, circumstances.definitions.get(figure))
+        losses[figure] = fold(case.folded[figure], view.observations(case.snapshots))
+        missing = [
+            share
+            for gap in losses[figure].gaps
+            for share in _shares(gap, figure, at, case.quarantined.get(figure, ()), circumstances)
+        ]
+        gaps += missing
+        figures[figure] = view.drift(case.snapshots[-1], losses[figure].total, missing)
+    return Evaluation(at, figures, gaps, losses)
+
+
+def observations(case: Case, figure: str, definition: str | None, snapshots: Sequence[Snapshot]) -> list[Observation]:
+    """Some of a case's snapshots against the ledger."""
+    return _View(case, figure, definition).observations(snapshots)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One figure at one time: counter less ledger, and how much of that was so before, or is a definition's."""
+
+    delta: int
+    before_receiver: int
+    remainder: int
+    lacking: int
+
+
+class _View:
+    """One figure of a case, by its known definition or, while undetermined, by the kindest candidate."""
+
+    def __init__(self, case: Case, figure: str, definition: str | None) -> None:
+        self._case = case
+        every = CANDIDATES[figure]
+        self._primary = every[0]
+        self._candidates = every if definition is None else [each for each in every if each.name == definition]
+
+    def observations(self, snapshots: Sequence[Snapshot]) -> list[Observation]:
+        """Against the ledger a minute later: what came in by then cannot be missing."""
+        found = []
+        for snapshot in snapshots:
+            for at in snapshot.times():
+                reading = self._read(snapshot.counters, at)
+                if reading is not None:
+                    found.append(Observation(at, reading.lacking, self._quiet(at)))
+        return found
+
+    def drift(self, last: Snapshot, at_least: int, missing: Sequence[Missing]) -> FigureDrift | None:
+        reading = self._read(last.counters, last.last_at)
+        if reading is None:
+            return None
+        recent = self._primary.ledger(self._case.curve.between(last.last_at - NEAR_MS, last.last_at))
+        skew = max(reading.remainder - at_least, -max(0, recent))
+        quarantined, settling, lost = (
+            sum(share.at_least for share in missing if _part_of(share) == part)
+            for part in ("quarantined", "settling", "not_accepting")
+        )
+        explained = skew + quarantined + settling + lost
+        return FigureDrift(
+            delta=reading.delta,
+            before_receiver=reading.before_receiver,
+            definition=reading.delta - reading.before_receiver - reading.remainder,
+            skew=skew,
+            quarantined=quarantined,
+            settling=settling,
+            not_accepting=lost,
+            unexplained=reading.remainder - explained,
+            at_least=at_least,
+        )
+
+    def _quiet(self, at: int) -> bool:
+        """Whether no event of this figure lies from a quarter of an hour before to a minute after."""
+        near = self._case.curve.between(at - NEAR_MS, at + SKEW_MAX_MS)
+        return self._primary.ledger(near) == 0
+
+    def _read(self, counters: Counters, at: int) -> _Reading | None:
+        shown = self._primary.provider(counters)
+        now, soon = self._case.curve.upto(at), self._case.curve.upto(at + SKEW_MAX_MS)
+        remainders = [
+            reading for each in self._candidates if (reading := self._by(each, counters, now, soon)) is not None
+        ]
+        if shown is None or len(remainders) < len(self._candidates):
+            return None
+        delta = shown - self._primary.ledger(now)
+        before, remainder, late = min(remainders, key=lambda reading: abs(reading[1]))
+        if min(each[1] for each in remainders) < 0 < max(each[1] for each in remainders):
+            remainder = 0  # one candidate lacks events and another has too many: nothing is known to be missing
+            late = min(0, late)
+        return _Reading(delta, before, remainder, late)
+
+    def _by(
+        self, candidate: Candidate, counters: Counters, now: Counts, soon: Counts
+    ) -> tuple[int, int, int] | None:
+        """What was there before us, what remains, and what remains a minute later, if this candidate is right."""
+        baseline = self._case.baseline
+        first, value = candidate.provider(baseline.counters), candidate.provider(counters)
+        if first is None or value is None:
+            return None
+        before = max(0, first - candidate.ledger(baseline.ledger))
+        return before, value - before - candidate.ledger(now), value - before - candidate.ledger(soon)
+
+
+def _part_of(share: Missing) -> str:
+    if share.cause == "quarantined":
+        return "quarantined"
+    return "settling" if share.state == "settling" else share.cause
+
+
+def _shares(
+    gap: Gap, figure: str, now: int, quarantined: Sequence[int], circumstances: Circumstances
+) -> list[Missing]:
+    """A gap by causes: what arrived in it and waits in quarantine, and the rest."""
+    waiting = sum(gap.from_at < at <= gap.to_at + SKEW_MAX_MS for at in quarantined)
+    waiting = min(waiting, gap.at_least)
+    cause, state = _judge(gap, now, circumstances)
+    shares = [(waiting, "quarantined", "settling"), (gap.at_least - waiting, cause, state)]
+    return [
+        Missing(figure, gap.from_at, gap.to_at, amount, why, how) for amount, why, how in shares if amount > 0
+    ]
+
+
+def _judge(gap: Gap, now: int, circumstances: Circumstances) -> tuple[str, str]:
+    """Why a gap's events are missing, and whether they may still come."""
+    age = now - gap.to_at
+    refused = overlap(circumstances.closed, gap.from_at, gap.to_at)
+    if age < RETRIED_SOON_MS or (age < LATE_HORIZON_MS and refused):
+        return ("not_accepting" if refused else "unexplained"), "settling"
+    late = "overdue" if age < LATE_HORIZON_MS or circumstances.restamped else "missing"
+    if refused and all_attempts_inside(gap.from_at, gap.to_at, circumstances.closed):
+        return "not_accepting", late
+    return "unexplained", late

@@ -1,0 +1,343 @@
+"""Rows of reconciliation: snapshots, losses, gaps, runs, alarms. Functions run inside the caller's transaction.
+
+Times are epoch milliseconds; counters are JSON as `orjson` writes it.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from receiver.figures import MINUTE_MS, Booking, first_replies, message_bookings, REPLIED, REPLIED_HUMAN
+from receiver.events import Message
+from receiver.storage.sqlite.queries import queries
+from receiver.storage.sqlite.rollups import counts
+
+Row = Mapping[str, Any]
+
+# More events of one campaign than this within a minute before its first snapshot are not looked at one by one.
+_SUB_MINUTE_EVENTS = 5000
+
+
+def _all(conn: sqlite3.Connection, name: str, **values: object) -> list[Row]:
+    return conn.execute(queries("reconciliation.sql")[name], values).fetchall()
+
+
+def _one(conn: sqlite3.Connection, name: str, **values: object) -> Row | None:
+    row: Row | None = conn.execute(queries("reconciliation.sql")[name], values).fetchone()
+    return row
+
+
+def _run(conn: sqlite3.Connection, name: str, **values: object) -> None:
+    conn.execute(queries("reconciliation.sql")[name], values)
+
+
+# Campaigns.
+
+
+def campaign_number(conn: sqlite3.Connection, campaign_id: str) -> int | None:
+    """The number of a campaign that is known."""
+    row = conn.execute(queries("ingest.sql")["load_campaign"], (campaign_id,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def add_campaign(conn: sqlite3.Connection, campaign_id: str) -> int:
+    """The campaign's number; one that no event has named gets one."""
+    _run(conn, "insert_campaign", campaign_id=campaign_id)
+    number = campaign_number(conn, campaign_id)
+    assert number is not None  # noqa: S101 # it was just written
+    return number
+
+
+def add_by_hand(conn: sqlite3.Connection, campaign: int, name: str | None, now_ms: int) -> None:
+    """Ask for this campaign too, whether or not it has events."""
+    _run(conn, "add_poll", campaign=campaign, now=now_ms)
+    if name is not None:
+        _run(conn, "set_name", campaign=campaign, name=name)
+
+
+def known_campaigns(conn: sqlite3.Connection) -> list[Row]:
+    """Every campaign, with what decides when it is asked."""
+    return _all(conn, "known")
+
+
+def never_asked(conn: sqlite3.Connection) -> list[str]:
+    """Ids of campaigns that have an event and were never asked."""
+    return [row["campaign_id"] for row in _all(conn, "never_asked")]
+
+
+def note_attempt(
+    conn: sqlite3.Connection,
+    campaign: int,
+    now_ms: int,
+    *,
+    answered: bool = False,
+    moved: bool = False,
+    gone_at: int | None = None,
+    failure: str | None = None,
+) -> None:
+    """What became of asking a campaign."""
+    _run(
+        conn,
+        "note_attempt",
+        campaign=campaign,
+        now=now_ms,
+        answered_at=now_ms if answered else None,
+        moved_at=now_ms if moved else None,
+        gone_at=gone_at,
+        failure=failure,
+    )
+
+
+def set_wait(conn: sqlite3.Connection, campaign: int, wait_ms: int) -> None:
+    """How long after its last attempt a campaign is asked again."""
+    _run(conn, "set_wait", campaign=campaign, wait_ms=wait_ms)
+
+
+# The ledger over time.
+
+Counted = tuple[int, ...]
+
+
+def totals(conn: sqlite3.Connection, campaign: int) -> Counted:
+    """sent, bounced, bounced_soft, replied, replied_human of a campaign."""
+    row = conn.execute(queries("reconciliation.sql")["totals"], {"campaign": campaign}).fetchone()
+    return (0, 0, 0, 0, 0) if row is None else tuple(row)
+
+
+def minutes(conn: sqlite3.Connection, campaign: int, since: int) -> list[tuple[int, Counted]]:
+    """A campaign's minutes from one on, each with its counts."""
+    return [(row[0], tuple(row[1:])) for row in map(tuple, _all(conn, "minutes", campaign=campaign, since=since))]
+
+
+def quarters(conn: sqlite3.Connection, campaign: int, since: int) -> list[tuple[int, Counted]]:
+    """The same by quarter of an hour."""
+    return [(row[0], tuple(row[1:])) for row in map(tuple, _all(conn, "quarters", campaign=campaign, since=since))]
+
+
+def minutes_since(conn: sqlite3.Connection) -> int:
+    """The first minute that is kept."""
+    row = conn.execute(queries("meta.sql")["load_fact"], {"name": "minutes_since"}).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def later_in_minute(conn: sqlite3.Connection, campaign: int, at: int) -> Counted:
+    """What the ledger holds after `at` and within its minute: looked up in the campaign's newest events."""
+    values = {"campaign": campaign, "limit": _SUB_MINUTE_EVENTS}
+    sql = queries("reconciliation.sql")
+    bookings = [
+        booking
+        for sent_at, soft_at, hard_at in conn.execute(sql["sub_minute_messages"], values)
+        for booking in message_bookings(Message(sent_at=sent_at, soft_at=soft_at, hard_at=hard_at))
+    ]
+    for (lead,) in conn.execute(sql["sub_minute_leads"], values).fetchall():
+        replies = conn.execute(queries("ingest.sql")["replies_of_lead"], (campaign, lead)).fetchall()
+        for first, row in zip(first_replies([tuple(reply) for reply in replies]), (REPLIED, REPLIED_HUMAN), strict=True):
+            if first is not None:
+                bookings.append(Booking(first.at, row))
+    end = (at // MINUTE_MS + 1) * MINUTE_MS
+    inside = [counts(booking.row) for booking in bookings if at < booking.at < end]
+    return tuple(map(sum, zip(*inside, strict=True))) if inside else (0, 0, 0, 0, 0)
+
+
+# Snapshots.
+
+
+def baseline(conn: sqlite3.Connection, campaign: int) -> Row | None:
+    """A campaign's first snapshot, and the ledger as of it, known now."""
+    return _one(conn, "baseline", campaign=campaign)
+
+
+def baseline_times(conn: sqlite3.Connection) -> dict[int, int]:
+    """When each campaign's first snapshot was, by its number."""
+    return dict(conn.execute(queries("reconciliation.sql")["baseline_times"]).fetchall())
+
+
+def put_baseline(conn: sqlite3.Connection, campaign: int, at: int, counters: bytes, ledger: Sequence[int]) -> None:
+    """A campaign's first snapshot."""
+    names = ("sent", "bounced", "bounced_soft", "replied", "replied_human")
+    figures = dict(zip(names, ledger, strict=True))
+    _run(conn, "insert_baseline", campaign=campaign, at=at, counters=counters.decode(), **figures)
+
+
+def snapshots(conn: sqlite3.Connection, campaign: int) -> list[Row]:
+    """A campaign's kept snapshots, in order."""
+    return _all(conn, "snapshots", campaign=campaign)
+
+
+def put_snapshot(conn: sqlite3.Connection, campaign: int, at: int, counters: bytes) -> tuple[int, bool]:
+    """Keep an answer: its time, never before the last one's, and whether it is another than that."""
+    text = counters.decode()
+    last = _one(conn, "last_snapshot", campaign=campaign)
+    if last is not None:
+        at = max(at, last["last_at"])
+        if last["counters"] == text:
+            _run(conn, "extend_snapshot", campaign=campaign, first_at=last["first_at"], at=at)
+            return at, False
+        at = max(at, last["last_at"] + 1)
+    _run(conn, "insert_snapshot", campaign=campaign, at=at, counters=text)
+    return at, True
+
+
+def fold_snapshots(conn: sqlite3.Connection, campaign: int, upto: int) -> None:
+    """Snapshots that ended by `upto` are folded: they go, but for the last."""
+    _run(conn, "mark_folded", campaign=campaign, upto=upto)
+    _run(conn, "forget_snapshots", campaign=campaign, upto=upto)
+
+
+def losses(conn: sqlite3.Connection, campaign: int) -> list[Row]:
+    """What folded snapshots proved, by figure."""
+    return _all(conn, "losses", campaign=campaign)
+
+
+def put_losses(
+    conn: sqlite3.Connection,
+    campaign: int,
+    figure: str,
+    quiet_at: int,
+    gaps: object,
+    quiet: tuple[bytes, bytes] | None,
+) -> None:
+    """What folded snapshots prove of one figure; `quiet` are counters and counts of the last quiet one."""
+    _run(
+        conn,
+        "put_losses",
+        campaign=campaign,
+        figure=figure,
+        quiet_at=quiet_at,
+        gaps=orjson.dumps(gaps).decode(),
+        quiet_counters=None if quiet is None else quiet[0].decode(),
+        quiet_counts=None if quiet is None else quiet[1].decode(),
+    )
+
+
+def quarantined(conn: sqlite3.Connection, campaign_id: str, since: int) -> list[Row]:
+    """Event and arrival of what waits in quarantine and names this campaign."""
+    return _all(conn, "quarantined", campaign_id=campaign_id, since=since)
+
+
+def quarantined_unattributed(conn: sqlite3.Connection) -> int:
+    """How much waits in quarantine and names no campaign."""
+    return int(conn.execute(queries("reconciliation.sql")["quarantined_unattributed"]).fetchone()[0])
+
+
+# What follows from them.
+
+
+def put_drift(
+    conn: sqlite3.Connection, campaign: int, at: int, status: str, at_least: int, figures: object, ledger: object
+) -> None:
+    """A campaign's drift as of its last snapshot, and the ledger that it was computed with."""
+    _run(
+        conn,
+        "put_drift",
+        campaign=campaign,
+        at=at,
+        status=status,
+        at_least=at_least,
+        figures=orjson.dumps(figures).decode(),
+        counts=orjson.dumps(ledger).decode(),
+    )
+
+
+def evaluated(conn: sqlite3.Connection, campaign: int | None = None) -> list[Row]:
+    """Campaigns with drift, of one or of all, and the ledger as of their last snapshots as it is now."""
+    return _all(conn, "evaluated", campaign=campaign)
+
+
+def open_gaps(conn: sqlite3.Connection, campaign: int) -> list[Row]:
+    """Gaps that are not closed."""
+    return _all(conn, "open_gaps", campaign=campaign)
+
+
+def replace_open_gaps(conn: sqlite3.Connection, campaign: int, rows: Iterable[Mapping[str, object]]) -> None:
+    """All gaps of a campaign that are open, or were until now."""
+    _run(conn, "delete_open_gaps", campaign=campaign)
+    conn.executemany(queries("reconciliation.sql")["put_gap"], [{"campaign": campaign, **row} for row in rows])
+
+
+def accepting(conn: sqlite3.Connection, since: int) -> list[Row]:
+    """Stretches of acceptance that end after `since`."""
+    return _all(conn, "accepting", since=since)
+
+
+def refusing(conn: sqlite3.Connection, since: int) -> list[Row]:
+    """Runs of refusals that end after `since`."""
+    return _all(conn, "refusing", since=since)
+
+
+def oldest_open_gap(conn: sqlite3.Connection) -> int | None:
+    """When the oldest open gap begins."""
+    found = conn.execute(queries("reconciliation.sql")["oldest_open_gap"]).fetchone()[0]
+    return None if found is None else int(found)
+
+
+def evidence(conn: sqlite3.Connection, figure: str, kept: int) -> list[tuple[int, list[str]]]:
+    """The latest intervals that tell what a counter means: campaign and the candidates that fitted."""
+    return [(row["campaign"], orjson.loads(row["fits"])) for row in _all(conn, "evidence", figure=figure, kept=kept)]
+
+
+def add_evidence(
+    conn: sqlite3.Connection, figure: str, campaign: int, from_at: int, to_at: int, fits: Sequence[str], kept: int
+) -> None:
+    """One more interval; of the older ones only `kept` stay."""
+    text = orjson.dumps(fits).decode()
+    _run(conn, "insert_evidence", figure=figure, campaign=campaign, from_at=from_at, to_at=to_at, fits=text)
+    _run(conn, "forget_evidence", figure=figure, kept=kept)
+
+
+def copies(conn: sqlite3.Connection) -> dict[str, int]:
+    """How many retries came with the same, and how many with another timestamp."""
+    facts = dict(conn.execute(queries("meta.sql")["load_facts"]).fetchall())
+    return {name: int(facts.get(name, 0)) for name in ("copies_equal", "copies_restamped")}
+
+
+# Runs and alarms.
+
+
+def begin_run(conn: sqlite3.Connection, trigger: str, now_ms: int) -> int:
+    """The new run's id."""
+    values = {"trigger": trigger, "now": now_ms}
+    _run(conn, "forget_runs")
+    return int(conn.execute(queries("reconciliation.sql")["insert_run"], values).fetchone()[0])
+
+
+def end_run(conn: sqlite3.Connection, run_id: int, now_ms: int, status: str, **values: object) -> None:
+    """Close a run: `campaigns`, `failed`, `differing`, `errors` (JSON)."""
+    _run(conn, "end_run", id=run_id, now=now_ms, status=status, **values)
+
+
+def abort_runs(conn: sqlite3.Connection, now_ms: int) -> None:
+    """Close runs that a killed process left open."""
+    _run(conn, "abort_runs", now=now_ms)
+
+
+def run(conn: sqlite3.Connection, run_id: int) -> Row | None:
+    """One run."""
+    return _one(conn, "run", id=run_id)
+
+
+def runs(conn: sqlite3.Connection, before: int | None, limit: int) -> list[Row]:
+    """A page of runs, newest first."""
+    return _all(conn, "runs", before=before, limit=limit)
+
+
+def alarms(conn: sqlite3.Connection) -> list[Row]:
+    """Alarms that are not over."""
+    return _all(conn, "alarms")
+
+
+def put_alarm(conn: sqlite3.Connection, alarm: Mapping[str, object]) -> None:
+    """An alarm, new or still there."""
+    _run(conn, "put_alarm", **alarm)
+
+
+def delete_alarm(conn: sqlite3.Connection, code: str, subject: str) -> None:
+    """An alarm that is over."""
+    _run(conn, "delete_alarm", code=code, subject=subject)
+
+
+def unattributed_bounces(conn: sqlite3.Connection, before: int) -> int:
+    """Bounces before a time whose campaign nobody has told."""
+    return int(conn.execute(queries("reconciliation.sql")["unattributed_bounces"], {"before": before}).fetchone()[0])
