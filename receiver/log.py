@@ -13,8 +13,6 @@ Level = Literal["debug", "info", "warning", "error"]
 
 # At DEBUG aiosqlite logs every bound value, and httpx and httpcore log headers and URLs.
 _HELD_AT_WARNING = ("aiosqlite", "httpx", "httpcore")
-# Its line about a retry names neither the call nor the campaign; who asked reports what failed in the end.
-_HELD_AT_ERROR = ("stamina",)
 _UVICORN = ("uvicorn", "uvicorn.error")
 
 
@@ -31,8 +29,6 @@ def configure_logging(log_format: Format, level: Level, stream: TextIO | None = 
     root.setLevel(least)
     for name in _HELD_AT_WARNING:
         logging.getLogger(name).setLevel(max(least, logging.WARNING))
-    for name in _HELD_AT_ERROR:
-        logging.getLogger(name).setLevel(logging.ERROR)
     for name in _UVICORN:
         _leave_to_root(logging.getLogger(name))
     access = logging.getLogger("uvicorn.access")

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import stamina
 import structlog
 import uvicorn
 
@@ -26,7 +25,7 @@ class Terminal(io.StringIO):
 def _restore() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    names = ("aiosqlite", "httpx", "httpcore", "stamina", "uvicorn", "uvicorn.error", "uvicorn.access")
+    names = ("aiosqlite", "httpx", "httpcore", "uvicorn", "uvicorn.error", "uvicorn.access")
     yield
     logging.captureWarnings(capture=False)
     root.handlers[:] = handlers
@@ -101,17 +100,6 @@ def test_libraries_that_log_bound_values_are_held_at_warning() -> None:
         logging.getLogger(name).warning("shown")
     structlog.get_logger("x").debug("shown")
     assert [line["event"] for line in lines(stream)] == ["shown"] * 4
-
-
-async def test_a_retry_is_no_line_of_its_own() -> None:
-    stream = configured(level="debug")
-    outcomes = [OSError("refused"), None]
-    with stamina.set_testing(True, attempts=2):
-        async for attempt in stamina.retry_context(on=OSError):
-            with attempt:
-                if outcome := outcomes.pop(0):
-                    raise outcome
-    assert (stream.getvalue(), outcomes) == ("", [])
 
 
 def test_uvicorn_logs_to_the_same_stream_and_has_no_access_log() -> None:
