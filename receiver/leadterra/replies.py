@@ -24,6 +24,9 @@ def event_of(reply: FetchedReply, parser: Parser, now_ms: int | None) -> Event |
     }
     payload = {"event": "reply.received", "timestamp": reply.received_at, "data": {"reply": row}}
     event = parser.parse(orjson.dumps(payload), now_ms)
-    if isinstance(event, Event):
-        event.origin = Origin.API
+    if isinstance(event, Unread):
+        # In the words of the row: the webhook around it is ours.
+        event.detail = event.detail.replace("'timestamp'", "'receivedAt'").replace("'data.reply.", "'")
+        return event
+    event.origin = Origin.API
     return event
