@@ -1,5 +1,23 @@
 """The one exception root: every error that this project raises on purpose has a stable code."""
 
+from typing import Literal
+
+LeadterraReason = Literal[
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "invalid_request",
+    "rate_limited",
+    "server_error",
+    "redirected",
+    "timeout",
+    "unreachable",
+    "too_large",
+    "not_json",
+    "invalid_answer",
+    "wrong_campaign",
+]
+
 
 class ReceiverError(Exception):
     """Something the user or operator can act on; its text names the thing, the value and what to do.
@@ -91,3 +109,28 @@ class TooManyAttemptsError(ReceiverError):
     def __init__(self, text: str, retry_after_s: int) -> None:
         super().__init__(text)
         self.retry_after_s = retry_after_s
+
+
+class LeadterraError(ReceiverError):
+    """Leadterra's API gave no answer that can be used; the text never holds the API key.
+
+    `reason` is stable. `status` is that of the answer, None when none came. `retry_after_s` is how long
+    Leadterra asks to wait. `arrived` is False when the request certainly did not reach it.
+    """
+
+    code = "leadterra"
+
+    def __init__(
+        self,
+        text: str,
+        reason: LeadterraReason,
+        status: int | None = None,
+        *,
+        retry_after_s: float | None = None,
+        arrived: bool = True,
+    ) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.arrived = arrived

@@ -1,1 +1,1 @@
-"""All that knows Leadterra's wire form: signatures, payloads."""
+"""All that knows Leadterra's wire form: signatures, payloads, and its API."""
