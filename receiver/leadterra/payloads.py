@@ -319,6 +319,15 @@ def _read_reply(reading: _Reading) -> Event | Unread:
     )
 
 
+def timestamp_of(body: bytes) -> object:
+    """The `timestamp` of a body as it came; None when there is none to be read."""
+    try:
+        payload = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return payload.get("timestamp") if type(payload) is dict else None
+
+
 def message_id_of(body: bytes, kind: Kind) -> str | None:
     """The messageId that an understood body names, to be shown beside its event; a reply's own comes first."""
     data = orjson.loads(body)["data"]

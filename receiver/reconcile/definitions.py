@@ -62,7 +62,9 @@ class Interval:
     fits: frozenset[str]
 
 
-def growth_fits(figure: str, before: tuple[Counters, Counts], after: tuple[Counters, Counts]) -> frozenset[str] | None:
+def growth_fits(
+    figure: str, before: tuple[Counters, Counts], after: tuple[Counters, Counts]
+) -> frozenset[str] | None:
     """The candidates by which counter and ledger grew alike between two snapshots.
 
     None where the interval proves nothing: the candidates do not differ in it, none fits, or a counter is missing.

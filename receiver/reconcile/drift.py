@@ -55,16 +55,17 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A campaign's first snapshot, and the ledger as of it, known now."""
+    """A campaign's first snapshot, and the ledger as of the earliest and the latest moment that it may be of."""
 
     at: int
     counters: Counters
-    ledger: Counts
+    earliest: Counts
+    latest: Counts
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All that is known of one campaign: `snapshots` after those that `folded` has taken in, in order.
+    """All that is known of one campaign: its kept snapshots, in order; `folded` are the losses as of `folded_upto`.
 
     `quarantined` are the arrivals of quarantined events of each figure since the baseline.
     """
@@ -73,12 +74,13 @@ class Case:
     snapshots: Sequence[Snapshot]
     curve: Curve
     folded: Mapping[str, Losses]
+    folded_upto: int
     quarantined: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What holds for all campaigns: meanings that are known, when we did not accept, whether retries are restamped."""
+    """What holds for all campaigns: known meanings, when we did not accept, whether retries are restamped."""
 
     definitions: Mapping[str, str | None]
     closed: Sequence[Stretch] = ()
@@ -144,7 +146,7 @@ def evaluate(case: Case, circumstances: Circumstances) -> Evaluation:
     losses: dict[str, Losses] = {}
     for figure in FIGURES:
         view = _View(case, figure, circumstances.definitions.get(figure))
-        losses[figure] = fold(case.folded[figure], view.observations(case.snapshots))
+        losses[figure] = fold(case.folded[figure], view.observations(case.folded_upto, at))
         missing = [
             share
             for gap in losses[figure].gaps
@@ -155,9 +157,9 @@ def evaluate(case: Case, circumstances: Circumstances) -> Evaluation:
     return Evaluation(at, figures, gaps, losses)
 
 
-def observations(case: Case, figure: str, definition: str | None, snapshots: Sequence[Snapshot]) -> list[Observation]:
-    """Some of a case's snapshots against the ledger."""
-    return _View(case, figure, definition).observations(snapshots)
+def observations(case: Case, figure: str, definition: str | None, upto: int) -> list[Observation]:
+    """What is not folded yet, up to a time, of one figure."""
+    return _View(case, figure, definition).observations(case.folded_upto, upto)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +181,12 @@ class _View:
         self._primary = every[0]
         self._candidates = every if definition is None else [each for each in every if each.name == definition]
 
-    def observations(self, snapshots: Sequence[Snapshot]) -> list[Observation]:
-        """Against the ledger a minute later: what came in by then cannot be missing."""
+    def observations(self, after: int, upto: int) -> list[Observation]:
+        """Snapshots against the ledger a minute later: what came in by then cannot be missing."""
         found = []
-        for snapshot in snapshots:
+        for snapshot in self._case.snapshots:
             for at in snapshot.times():
-                reading = self._read(snapshot.counters, at)
+                reading = self._read(snapshot.counters, at) if after < at <= upto else None
                 if reading is not None:
                     found.append(Observation(at, reading.lacking, self._quiet(at)))
         return found
@@ -232,15 +234,15 @@ class _View:
             late = min(0, late)
         return _Reading(delta, before, remainder, late)
 
-    def _by(
-        self, candidate: Candidate, counters: Counters, now: Counts, soon: Counts
-    ) -> tuple[int, int, int] | None:
+    def _by(self, candidate: Candidate, counters: Counters, now: Counts, soon: Counts) -> tuple[int, int, int] | None:
         """What was there before us, what remains, and what remains a minute later, if this candidate is right."""
         baseline = self._case.baseline
         first, value = candidate.provider(baseline.counters), candidate.provider(counters)
         if first is None or value is None:
             return None
-        before = max(0, first - candidate.ledger(baseline.ledger))
+        # All of it may be ours; what is not is a little more rather than a loss that is none.
+        ours = first <= candidate.ledger(baseline.latest)
+        before = 0 if ours else max(0, first - candidate.ledger(baseline.earliest))
         return before, value - before - candidate.ledger(now), value - before - candidate.ledger(soon)
 
 
@@ -258,9 +260,7 @@ def _shares(
     waiting = min(waiting, gap.at_least)
     cause, state = _judge(gap, now, circumstances)
     shares = [(waiting, "quarantined", "settling"), (gap.at_least - waiting, cause, state)]
-    return [
-        Missing(figure, gap.from_at, gap.to_at, amount, why, how) for amount, why, how in shares if amount > 0
-    ]
+    return [Missing(figure, gap.from_at, gap.to_at, amount, why, how) for amount, why, how in shares if amount > 0]
 
 
 def _judge(gap: Gap, now: int, circumstances: Circumstances) -> tuple[str, str]:

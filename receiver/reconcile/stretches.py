@@ -16,9 +16,7 @@ FROM_FIRST_FAILURE = (0, _MINUTE, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 8 * _HOU
 FROM_LAST_TRY = (0, _MINUTE, 6 * _MINUTE, 36 * _MINUTE, 156 * _MINUTE, 636 * _MINUTE)
 
 
-def not_accepting(
-    accepting: Sequence[Stretch], refusing: Iterable[Stretch], since: int, until: int
-) -> list[Stretch]:
+def not_accepting(accepting: Sequence[Stretch], refusing: Iterable[Stretch], since: int, until: int) -> list[Stretch]:
     """The stretches from `since` to `until` outside all of `accepting`, or inside one of `refusing`."""
     closed: list[Stretch] = []
     begin = since

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.events import EVENT_NAMES, STEP_NONE, Kind
+from receiver.events import EVENT_NAMES, STEP_NONE, Kind, Origin
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
@@ -45,6 +45,6 @@ def _event_json(row: Mapping[str, Any]) -> dict[str, Any]:
         "step": None if step == STEP_NONE else step,
         "occurred_at": rfc3339(row["occurred_at"]),
         "received_at": rfc3339(row["received_at"]),
-        "origin": "webhook",
+        "origin": Origin(row["origin"]).name.lower(),
         "copies": row["copies"],
     }

@@ -132,7 +132,7 @@ class Batch:
 
     def _join_reply(self, delivery: Delivery, event: Event) -> tuple[bool, int | None]:
         reply = self._replies.get(event.key)
-        known = reply is not None and reply.origin <= event.origin
+        known = reply is not None and reply.origin is not None and reply.origin <= event.origin
         if reply is None:
             reply = self._replies[event.key] = ReplyRow()
         seq = reply.seq

@@ -4,7 +4,7 @@ import hashlib
 import sqlite3
 
 from receiver.events import Event, Kind, Origin, copies_disagree
-from receiver.leadterra.payloads import Parser
+from receiver.leadterra.payloads import Parser, timestamp_of
 from receiver.storage.deliveries import Delivery
 from receiver.storage.sqlite.quarantine import Quarantine
 from receiver.storage.sqlite.queries import queries, select_by_keys
@@ -13,6 +13,11 @@ from receiver.storage.sqlite.queries import queries, select_by_keys
 FIRST = 1
 COPY = 2
 COPY_NOT_UNDERSTOOD = 3
+
+# A message is sent once and a reply received once; bounces and starts may really happen again.
+_ONCE_STAMPED = (Kind.SENT, Kind.REPLY)
+# The first retry comes after about a minute.
+_RETRY_MIN_MS = 30_000
 
 
 class Copies:
@@ -24,12 +29,15 @@ class Copies:
         self._parser = parser
         self._sql = queries("ingest.sql")
         self._bodies: dict[int, bytes] = {}
+        self._arrivals: dict[int, int] = {}
+        self._stamps = {"copies_equal": 0, "copies_restamped": 0}
         self._noted: list[tuple[Delivery, Kind, bytes, int | None]] = []
 
     def take_seq(self, delivery: Delivery) -> int:
         """The row number for a new event's first delivery."""
         seq = self.next_seq
         self._bodies[seq] = delivery.body
+        self._arrivals[seq] = delivery.received_at
         self.next_seq += 1
         return seq
 
@@ -42,12 +50,26 @@ class Copies:
         if not self._noted:
             return
         seqs = {seq for _, _, _, seq in self._noted if seq is not None}
-        self._bodies.update(select_by_keys(self._conn, "load_bodies", seqs - self._bodies.keys()))
+        for seq, body, received_at in select_by_keys(self._conn, "load_bodies", seqs - self._bodies.keys()):
+            self._bodies[seq], self._arrivals[seq] = body, received_at
         self._conn.executemany(self._sql["count_copy"], [(seq,) for _, _, _, seq in self._noted if seq is not None])
         for delivery, kind, key, seq in self._noted:
             first_body = self._bodies.get(seq) if seq is not None else None
+            if seq is not None and first_body is not None and kind in _ONCE_STAMPED:
+                self._note_stamp(delivery, first_body, self._arrivals[seq])
             if delivery.body != first_body:
                 self._keep_unequal(delivery, kind, key, first_body, quarantine)
+        facts = [(name, count) for name, count in self._stamps.items() if count]
+        self._conn.executemany(queries("meta.sql")["add_fact"], facts)
+
+    def _note_stamp(self, delivery: Delivery, first_body: bytes, first_at: int) -> None:
+        """Whether a retry carries the timestamp of the first try. A copy sent at once is none."""
+        if delivery.received_at - first_at < _RETRY_MIN_MS:
+            return
+        if delivery.body == first_body or timestamp_of(delivery.body) == timestamp_of(first_body):
+            self._stamps["copies_equal"] += 1
+        else:
+            self._stamps["copies_restamped"] += 1
 
     def _keep_unequal(
         self, delivery: Delivery, kind: Kind, key: bytes, first_body: bytes | None, quarantine: Quarantine

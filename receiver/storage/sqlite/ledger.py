@@ -40,7 +40,7 @@ class _Memory:
     stretch: _OpenRow | None = None
     refusals: _OpenRow | None = None
     minutes_since: int = 0
-    baselines: Mapping[int, int] = field(default_factory=dict)
+    baselines: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
 
 class Ledger:
@@ -53,7 +53,13 @@ class Ledger:
         self._sql = queries("ingest.sql")
         self._numbers = CampaignNumbers()
         last_seq = conn.execute(self._sql["last_seq"]).fetchone()[0] or 0
-        self._memory = _Memory(last_seq + 1, minutes_since=int(meta.get("minutes_since", 0)), baselines=baseline_times(conn))
+        since = int(meta.get("minutes_since", 0))
+        self._memory = _Memory(last_seq + 1, minutes_since=since, baselines=baseline_times(conn))
+
+    @property
+    def campaigns_made(self) -> int:
+        """Grows with every campaign that is seen for the first time."""
+        return self._numbers.made
 
     def secret_id(self, conn: sqlite3.Connection, secret: bytes, now_ms: int) -> int:
         """The number under which the journal knows a signing secret; only a keyed fingerprint is stored."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from receiver.figures import MINUTE_MS, Booking, first_replies, message_bookings, REPLIED, REPLIED_HUMAN
 from receiver.events import Message
+from receiver.figures import MINUTE_MS, REPLIED, REPLIED_HUMAN, Booking, first_replies, message_bookings
 from receiver.storage.sqlite.queries import queries
 from receiver.storage.sqlite.rollups import counts
 
@@ -20,16 +20,23 @@ Row = Mapping[str, Any]
 _SUB_MINUTE_EVENTS = 5000
 
 
-def _all(conn: sqlite3.Connection, name: str, **values: object) -> list[Row]:
-    return conn.execute(queries("reconciliation.sql")[name], values).fetchall()
+def _all(conn: sqlite3.Connection, name: str, /, **values: object) -> list[Row]:
+    return _named(conn, name, values).fetchall()
 
 
-def _one(conn: sqlite3.Connection, name: str, **values: object) -> Row | None:
-    row: Row | None = conn.execute(queries("reconciliation.sql")[name], values).fetchone()
+def _one(conn: sqlite3.Connection, name: str, /, **values: object) -> Row | None:
+    row: Row | None = _named(conn, name, values).fetchone()
     return row
 
 
-def _run(conn: sqlite3.Connection, name: str, **values: object) -> None:
+def _named(conn: sqlite3.Connection, name: str, values: Mapping[str, object]) -> sqlite3.Cursor:
+    """Rows whose columns go by name, whatever the connection's own rows are."""
+    cursor = conn.cursor()
+    cursor.row_factory = sqlite3.Row
+    return cursor.execute(queries("reconciliation.sql")[name], values)
+
+
+def _run(conn: sqlite3.Connection, name: str, /, **values: object) -> None:
     conn.execute(queries("reconciliation.sql")[name], values)
 
 
@@ -108,12 +115,16 @@ def totals(conn: sqlite3.Connection, campaign: int) -> Counted:
 
 def minutes(conn: sqlite3.Connection, campaign: int, since: int) -> list[tuple[int, Counted]]:
     """A campaign's minutes from one on, each with its counts."""
-    return [(row[0], tuple(row[1:])) for row in map(tuple, _all(conn, "minutes", campaign=campaign, since=since))]
+    return _buckets(_all(conn, "minutes", campaign=campaign, since=since))
 
 
 def quarters(conn: sqlite3.Connection, campaign: int, since: int) -> list[tuple[int, Counted]]:
     """The same by quarter of an hour."""
-    return [(row[0], tuple(row[1:])) for row in map(tuple, _all(conn, "quarters", campaign=campaign, since=since))]
+    return _buckets(_all(conn, "quarters", campaign=campaign, since=since))
+
+
+def _buckets(found: Iterable[Any]) -> list[tuple[int, Counted]]:
+    return [(row[0], tuple(row)[1:]) for row in found]
 
 
 def minutes_since(conn: sqlite3.Connection) -> int:
@@ -133,9 +144,12 @@ def later_in_minute(conn: sqlite3.Connection, campaign: int, at: int) -> Counted
     ]
     for (lead,) in conn.execute(sql["sub_minute_leads"], values).fetchall():
         replies = conn.execute(queries("ingest.sql")["replies_of_lead"], (campaign, lead)).fetchall()
-        for first, row in zip(first_replies([tuple(reply) for reply in replies]), (REPLIED, REPLIED_HUMAN), strict=True):
-            if first is not None:
-                bookings.append(Booking(first.at, row))
+        first, first_human = first_replies([tuple(reply) for reply in replies])
+        bookings += [
+            Booking(reply.at, row)
+            for reply, row in ((first, REPLIED), (first_human, REPLIED_HUMAN))
+            if reply is not None
+        ]
     end = (at // MINUTE_MS + 1) * MINUTE_MS
     inside = [counts(booking.row) for booking in bookings if at < booking.at < end]
     return tuple(map(sum, zip(*inside, strict=True))) if inside else (0, 0, 0, 0, 0)
@@ -145,20 +159,32 @@ def later_in_minute(conn: sqlite3.Connection, campaign: int, at: int) -> Counted
 
 
 def baseline(conn: sqlite3.Connection, campaign: int) -> Row | None:
-    """A campaign's first snapshot, and the ledger as of it, known now."""
+    """A campaign's first snapshot."""
     return _one(conn, "baseline", campaign=campaign)
 
 
-def baseline_times(conn: sqlite3.Connection) -> dict[int, int]:
-    """When each campaign's first snapshot was, by its number."""
-    return dict(conn.execute(queries("reconciliation.sql")["baseline_times"]).fetchall())
+def baseline_ledgers(conn: sqlite3.Connection, campaign: int) -> list[Counted]:
+    """The ledger as of it, known now: at the earliest and, where that is another moment, at the latest."""
+    return [tuple(row) for row in _all(conn, "baseline_ledgers", campaign=campaign)]
 
 
-def put_baseline(conn: sqlite3.Connection, campaign: int, at: int, counters: bytes, ledger: Sequence[int]) -> None:
-    """A campaign's first snapshot."""
+def baseline_times(conn: sqlite3.Connection) -> dict[int, list[int]]:
+    """The moments, in order, as of which each campaign's ledger is kept."""
+    times: dict[int, list[int]] = {}
+    for campaign, at in conn.execute(queries("reconciliation.sql")["baseline_times"]):
+        times.setdefault(campaign, []).append(at)
+    return times
+
+
+def put_baseline(
+    conn: sqlite3.Connection, campaign: int, at: int, counters: bytes, ledgers: Mapping[int, Sequence[int]]
+) -> None:
+    """A campaign's first snapshot, and the ledger as of the moments that it can have been taken at."""
     names = ("sent", "bounced", "bounced_soft", "replied", "replied_human")
-    figures = dict(zip(names, ledger, strict=True))
-    _run(conn, "insert_baseline", campaign=campaign, at=at, counters=counters.decode(), **figures)
+    _run(conn, "insert_baseline", campaign=campaign, at=at, counters=counters.decode())
+    for moment, ledger in ledgers.items():
+        figures = dict(zip(names, ledger, strict=True))
+        _run(conn, "insert_baseline_ledger", campaign=campaign, at=moment, **figures)
 
 
 def snapshots(conn: sqlite3.Connection, campaign: int) -> list[Row]:
@@ -182,7 +208,6 @@ def put_snapshot(conn: sqlite3.Connection, campaign: int, at: int, counters: byt
 
 def fold_snapshots(conn: sqlite3.Connection, campaign: int, upto: int) -> None:
     """Snapshots that ended by `upto` are folded: they go, but for the last."""
-    _run(conn, "mark_folded", campaign=campaign, upto=upto)
     _run(conn, "forget_snapshots", campaign=campaign, upto=upto)
 
 
@@ -195,16 +220,18 @@ def put_losses(
     conn: sqlite3.Connection,
     campaign: int,
     figure: str,
+    upto: int,
     quiet_at: int,
     gaps: object,
     quiet: tuple[bytes, bytes] | None,
 ) -> None:
-    """What folded snapshots prove of one figure; `quiet` are counters and counts of the last quiet one."""
+    """What snapshots up to `upto` prove of one figure; `quiet` are counters and counts of the last quiet one."""
     _run(
         conn,
         "put_losses",
         campaign=campaign,
         figure=figure,
+        upto=upto,
         quiet_at=quiet_at,
         gaps=orjson.dumps(gaps).decode(),
         quiet_counters=None if quiet is None else quiet[0].decode(),
@@ -255,6 +282,11 @@ def replace_open_gaps(conn: sqlite3.Connection, campaign: int, rows: Iterable[Ma
     """All gaps of a campaign that are open, or were until now."""
     _run(conn, "delete_open_gaps", campaign=campaign)
     conn.executemany(queries("reconciliation.sql")["put_gap"], [{"campaign": campaign, **row} for row in rows])
+
+
+def forget_gaps(conn: sqlite3.Connection, before: int) -> None:
+    """Closed gaps that ended before a time go."""
+    _run(conn, "forget_gaps", before=before)
 
 
 def accepting(conn: sqlite3.Connection, since: int) -> list[Row]:

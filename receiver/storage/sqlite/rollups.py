@@ -1,9 +1,8 @@
 """Sums bookings and adds them to totals, series and minutes, in the caller's transaction."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import add
-from typing import TypeVar
 
 from receiver.events import STEP_NONE
 from receiver.figures import FIGURES, MINUTE_MS, NOTHING, QUARTER_MS, Booking, Row
@@ -22,29 +21,28 @@ def minute_horizon(now_ms: int) -> int:
 
 
 _Place = tuple[int, ...]
-_Key = TypeVar("_Key")
-_NEVER = -1
 
 
 class Rollups:
     """Differences that one batch makes, by (campaign, step, minute); `write` adds them where they belong.
 
-    Minutes before `minutes_since` are forgotten and stay so. `baselines` are campaigns' first snapshots (epoch
-    milliseconds): what lies before them is counted apart.
+    Minutes before `minutes_since` are forgotten and stay so. `baselines` are moments of
+    campaigns' first snapshots (epoch milliseconds): what lies before them is counted apart.
     """
 
-    def __init__(self, minutes_since: int, baselines: Mapping[int, int]) -> None:
+    def __init__(self, minutes_since: int, baselines: Mapping[int, Sequence[int]]) -> None:
         self._minutes_since = minutes_since
         self._baselines = baselines
-        self._before: dict[int, Row] = {}
+        self._before: dict[_Place, Row] = {}
         self._rows: dict[tuple[int, int, int], Row] = {}
 
     def book(self, campaign: int, step: int | None, bookings: Iterable[Booking]) -> None:
         step = STEP_NONE if step is None else step
-        baseline = self._baselines.get(campaign, _NEVER)
+        baselines = self._baselines.get(campaign, ())
         for at, row in bookings:
-            if at <= baseline:
-                _merge(self._before, campaign, row)
+            for baseline in baselines:
+                if at <= baseline:
+                    _merge(self._before, (campaign, baseline), row)
             place = (campaign, step, at // MINUTE_MS)
             held = self._rows.get(place)
             self._rows[place] = row if held is None else tuple(map(add, held, row))
@@ -66,7 +64,7 @@ class Rollups:
         write_rows(conn, "add_totals", _changed(totals))
         write_rows(conn, "add_series", _changed(series))
         write_rows(conn, "add_minutes", [minute_row(place, row) for place, row in minutes.items()])
-        before = [(*counts(row), campaign) for campaign, row in self._before.items() if row != NOTHING]
+        before = [(*counts(row), *place) for place, row in self._before.items() if row != NOTHING]
         conn.executemany(queries("ingest.sql")["add_baseline"], before)
         moved = {campaign for (campaign, _), row in totals.items() if row[_SENT]}
         set_contacted(conn, moved)
@@ -87,7 +85,7 @@ def counts(row: Row) -> tuple[int, ...]:
     return tuple(row[index] for index in _MINUTE_FIGURES)
 
 
-def _merge(rows: dict[_Key, Row], place: _Key, row: Row) -> None:
+def _merge(rows: dict[_Place, Row], place: _Place, row: Row) -> None:
     held = rows.get(place)
     rows[place] = row if held is None else tuple(map(add, held, row))
 

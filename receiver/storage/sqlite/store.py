@@ -70,6 +70,19 @@ class Store:
         counts = await self._connection.run(self._ledger.retry_due, now_ms)
         return counts["stored"] + counts["duplicate"]
 
+    async def take_in(self, deliveries: Sequence[Delivery], now_ms: int) -> list[Outcome]:
+        """Events that were fetched, not delivered."""
+        return await self._connection.run(self._ledger.take_in, deliveries, now_ms)
+
+    async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Other writing work, in one transaction on the writer's thread."""
+        return await self._connection.run(self._ledger.transact, work)
+
+    @property
+    def campaigns_made(self) -> int:
+        """Grows with every campaign that is seen for the first time."""
+        return self._ledger.campaigns_made
+
     async def correct(self, correction: Correction) -> None:
         """Adds the differences that a recount found, all at once."""
         await self._connection.run(correct, correction)

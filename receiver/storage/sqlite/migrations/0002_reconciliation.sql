@@ -21,6 +21,20 @@ CREATE INDEX minutes_by_minute ON minutes (minute);
 -- 0 a delivery, 1 a reply fetched from the API.
 ALTER TABLE journal ADD COLUMN origin INTEGER NOT NULL DEFAULT 0;
 
+DROP VIEW event_rows;
+-- One event at its first delivery, as the ledger knows it now, while the journal keeps the body.
+CREATE VIEW event_rows AS
+SELECT journal.seq AS seq, journal.kind AS kind, journal.campaign AS campaign, campaign_id, received_at, copies,
+       journal.origin AS origin, body, coalesce(messages.step, replies.step) AS step,
+       CASE journal.kind WHEN 1 THEN starts.at WHEN 2 THEN sent_at WHEN 3 THEN soft_at WHEN 4 THEN hard_at
+                         ELSE replies.at END AS occurred_at
+FROM journal
+LEFT JOIN campaigns ON campaigns.id = journal.campaign
+LEFT JOIN messages ON journal.kind IN (2, 3, 4) AND messages.key = journal.key
+LEFT JOIN replies ON journal.kind = 5 AND replies.key = journal.key
+LEFT JOIN starts ON journal.kind = 1 AND starts.key = journal.key
+WHERE role = 1;
+
 CREATE INDEX quarantine_of_campaign ON quarantine (campaign_id, received_at)
 WHERE resolved_at IS NULL AND campaign_id IS NOT NULL;
 -- Messages bounced before their send, or whose send was never seen.
@@ -38,17 +52,25 @@ CREATE TABLE polls (
     failure TEXT -- of the last attempt
 ) STRICT;
 
--- A campaign's first snapshot, and the ledger as of it: kept up to date by every event that lies before it.
+-- A campaign's first snapshot.
 CREATE TABLE baselines (
     campaign INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
-    counters TEXT NOT NULL,
+    counters TEXT NOT NULL
+) STRICT;
+
+-- The ledger as of it: as of the earliest and the latest moment that it can have been taken at. Kept up to date by
+-- every event that lies before them.
+CREATE TABLE baseline_ledgers (
+    campaign INTEGER NOT NULL,
+    at INTEGER NOT NULL,
     sent INTEGER NOT NULL,
     bounced INTEGER NOT NULL,
     bounced_soft INTEGER NOT NULL,
     replied INTEGER NOT NULL,
-    replied_human INTEGER NOT NULL
-) STRICT;
+    replied_human INTEGER NOT NULL,
+    PRIMARY KEY (campaign, at)
+) STRICT, WITHOUT ROWID;
 
 -- Equal answers in a row are one row. Those that are settled are folded into `losses` and go, but for the last.
 CREATE TABLE snapshots (
@@ -56,7 +78,6 @@ CREATE TABLE snapshots (
     first_at INTEGER NOT NULL,
     last_at INTEGER NOT NULL,
     counters TEXT NOT NULL,
-    folded INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (campaign, first_at)
 ) STRICT, WITHOUT ROWID;
 
@@ -64,6 +85,7 @@ CREATE TABLE snapshots (
 CREATE TABLE losses (
     campaign INTEGER NOT NULL,
     figure TEXT NOT NULL,
+    upto INTEGER NOT NULL, -- how far snapshots are folded
     quiet_at INTEGER NOT NULL,
     gaps TEXT NOT NULL,
     quiet_counters TEXT, -- of that snapshot, with the ledger as of it

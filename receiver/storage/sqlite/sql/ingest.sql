@@ -167,9 +167,9 @@ ON CONFLICT (campaign, minute) DO UPDATE SET
 
 -- name: add_baseline
 -- Differences that lie before a campaign's first snapshot.
-UPDATE baselines SET sent = sent + ?, bounced = bounced + ?, bounced_soft = bounced_soft + ?,
-                     replied = replied + ?, replied_human = replied_human + ?
-WHERE campaign = ?
+UPDATE baseline_ledgers SET sent = sent + ?, bounced = bounced + ?, bounced_soft = bounced_soft + ?,
+                            replied = replied + ?, replied_human = replied_human + ?
+WHERE campaign = ? AND at = ?
 
 -- name: set_contacted
 -- The sends of the lowest step; the step that is not known sorts last.

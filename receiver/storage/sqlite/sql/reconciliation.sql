@@ -68,20 +68,29 @@ UPDATE polls SET wait_ms = :wait_ms WHERE campaign = :campaign
 
 -- name: baseline
 -- A campaign's first snapshot.
-SELECT at, counters, sent, bounced, bounced_soft, replied, replied_human FROM baselines WHERE campaign = :campaign
+SELECT at, counters FROM baselines WHERE campaign = :campaign
+
+-- name: baseline_ledgers
+-- The ledger as of it, at the earliest and at the latest.
+SELECT sent, bounced, bounced_soft, replied, replied_human FROM baseline_ledgers
+WHERE campaign = :campaign ORDER BY at
 
 -- name: insert_baseline
--- A campaign's first snapshot, and the ledger as of it.
-INSERT INTO baselines (campaign, at, counters, sent, bounced, bounced_soft, replied, replied_human)
-VALUES (:campaign, :at, :counters, :sent, :bounced, :bounced_soft, :replied, :replied_human)
+-- A campaign's first snapshot.
+INSERT INTO baselines (campaign, at, counters) VALUES (:campaign, :at, :counters)
+
+-- name: insert_baseline_ledger
+-- The ledger as of a moment.
+INSERT INTO baseline_ledgers (campaign, at, sent, bounced, bounced_soft, replied, replied_human)
+VALUES (:campaign, :at, :sent, :bounced, :bounced_soft, :replied, :replied_human) ON CONFLICT DO NOTHING
 
 -- name: baseline_times
--- When each campaign's first snapshot was.
-SELECT campaign, at FROM baselines
+-- The moments as of which the ledger is kept.
+SELECT campaign, at FROM baseline_ledgers ORDER BY campaign, at
 
 -- name: snapshots
 -- A campaign's snapshots, in order.
-SELECT first_at, last_at, counters, folded FROM snapshots WHERE campaign = :campaign ORDER BY first_at
+SELECT first_at, last_at, counters FROM snapshots WHERE campaign = :campaign ORDER BY first_at
 
 -- name: last_snapshot
 -- A campaign's last snapshot.
@@ -100,19 +109,15 @@ UPDATE snapshots SET last_at = :at WHERE campaign = :campaign AND first_at = :fi
 DELETE FROM snapshots WHERE campaign = :campaign AND last_at <= :upto AND first_at < (
     SELECT max(first_at) FROM snapshots WHERE campaign = :campaign)
 
--- name: mark_folded
--- How far snapshots are folded.
-UPDATE snapshots SET folded = 1 WHERE campaign = :campaign AND last_at <= :upto
-
 -- name: losses
 -- What folded snapshots proved.
-SELECT figure, quiet_at, gaps, quiet_counters, quiet_counts FROM losses WHERE campaign = :campaign
+SELECT figure, upto, quiet_at, gaps, quiet_counters, quiet_counts FROM losses WHERE campaign = :campaign
 
 -- name: put_losses
 -- What folded snapshots proved, of one figure.
-INSERT INTO losses (campaign, figure, quiet_at, gaps, quiet_counters, quiet_counts)
-VALUES (:campaign, :figure, :quiet_at, :gaps, :quiet_counters, :quiet_counts)
-ON CONFLICT (campaign, figure) DO UPDATE SET quiet_at = excluded.quiet_at, gaps = excluded.gaps,
+INSERT INTO losses (campaign, figure, upto, quiet_at, gaps, quiet_counters, quiet_counts)
+VALUES (:campaign, :figure, :upto, :quiet_at, :gaps, :quiet_counters, :quiet_counts)
+ON CONFLICT (campaign, figure) DO UPDATE SET upto = excluded.upto, quiet_at = excluded.quiet_at, gaps = excluded.gaps,
     quiet_counters = excluded.quiet_counters, quiet_counts = excluded.quiet_counts
 
 -- name: quarantined
@@ -150,6 +155,10 @@ VALUES (:campaign, :figure, :to_at, :cause, :from_at, :at_least, :state)
 ON CONFLICT (campaign, figure, to_at, cause) DO UPDATE SET from_at = excluded.from_at,
     at_least = excluded.at_least, state = excluded.state
 
+-- name: forget_gaps
+-- Closed gaps that are old.
+DELETE FROM gaps WHERE state IN ('healed', 'superseded') AND to_at < :before
+
 -- name: accepting
 -- Stretches of acceptance that end after a time.
 SELECT started_at, last_at, stopped FROM accepting WHERE last_at > :since ORDER BY started_at
@@ -157,6 +166,10 @@ SELECT started_at, last_at, stopped FROM accepting WHERE last_at > :since ORDER 
 -- name: refusing
 -- Runs of refusals that end after a time.
 SELECT started_at, last_at, refusals FROM refusing WHERE last_at > :since ORDER BY started_at
+
+-- name: last_accepted
+-- Until when commits worked.
+SELECT max(last_at) FROM accepting
 
 -- name: oldest_open_gap
 -- How far back it matters when we did not accept.
