@@ -1,6 +1,7 @@
 """What is asked, and every envelope in which the answers may come."""
 
 import json
+import time
 
 import httpx
 import pytest
@@ -88,6 +89,17 @@ async def test_a_rate_may_be_anything_from_0_to_1(rate: float) -> None:
 async def test_a_snapshot_is_of_the_answers_own_date(date: str, at_ms: int | None) -> None:
     leadterra = Leadterra(saying(STATS, Date=date))
     assert (await leadterra.client.stats("camp_1")).at_ms == at_ms
+
+
+async def test_a_date_without_a_zone_is_utc_wherever_the_receiver_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        leadterra = Leadterra(saying(STATS, Date="Wed Jun 11 09:14:32 2025"))
+        assert (await leadterra.client.stats("camp_1")).at_ms == DATE_MS
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 async def test_without_a_date_the_caller_knows_the_time() -> None:

@@ -149,6 +149,20 @@ async def test_a_call_that_runs_out_of_time_between_two_attempts_says_why_the_fi
     assert (error.reason, error.status, len(leadterra.requests)) == ("server_error", 503, 1)
 
 
+async def test_a_second_attempt_that_takes_too_long_is_a_timeout_whatever_the_first_was() -> None:
+    asked = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if len(asked) == 2:
+            await asyncio.Event().wait()
+        return saying({}, 503)
+
+    client = LeadterraClient(BASE_URL, KEY, 0.1, transport=httpx.MockTransport(answer))
+    error = await failure(client.stats("camp_1"))
+    assert (error.reason, error.status, len(asked)) == ("timeout", None, 2)
+
+
 # What changes something.
 
 

@@ -289,6 +289,21 @@ async def test_the_connection_stays_open_between_calls() -> None:
         assert port.connections == 1
 
 
+async def test_calls_that_ran_out_of_time_leave_every_connection_to_the_next_ones() -> None:
+    async def play(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if port.connections <= 8:
+            await asyncio.Event().wait()
+        writer.write(whole(BODY))
+
+    async with listening(play) as port, asking(port.url, timeout_s=0.1) as hasty:
+        errors = await asyncio.gather(*[failure(hasty.stats("camp_1")) for _ in range(8)])
+        assert {error.reason for error in errors} == {"timeout"}
+        pool = hasty._exchange._client._transport._pool  # type: ignore[attr-defined] # of the socket's transport
+        assert pool.connections == []
+        hasty._timeout_s = 15
+        assert len(await asyncio.gather(*[hasty.stats("camp_1") for _ in range(8)])) == 8
+
+
 async def test_the_key_is_in_no_log_of_the_libraries(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with listening(telling(whole(BODY))) as port, asking(port.url) as client:
