@@ -69,6 +69,12 @@ def known_campaigns(conn: sqlite3.Connection) -> list[Row]:
     return _all(conn, "known")
 
 
+def last_received_at(conn: sqlite3.Connection) -> int | None:
+    """When a delivery was taken in last."""
+    row = _one(conn, "last_received")
+    return None if row is None else int(row["received_at"])
+
+
 def never_asked(conn: sqlite3.Connection) -> list[str]:
     """Ids of campaigns that have an event and were never asked."""
     return [row["campaign_id"] for row in _all(conn, "never_asked")]
@@ -165,7 +171,10 @@ def baseline(conn: sqlite3.Connection, campaign: int) -> Row | None:
 
 def baseline_ledgers(conn: sqlite3.Connection, campaign: int) -> list[Counted]:
     """The ledger as of it, known now: at the earliest and, where that is another moment, at the latest."""
-    return [tuple(row) for row in _all(conn, "baseline_ledgers", campaign=campaign)]
+    return [
+        (row["sent"], row["bounced"], row["bounced_soft"], row["replied"], row["replied_human"])
+        for row in _all(conn, "baseline_ledgers", campaign=campaign)
+    ]
 
 
 def baseline_times(conn: sqlite3.Connection) -> dict[int, list[int]]:
@@ -358,6 +367,17 @@ def runs(conn: sqlite3.Connection, before: int | None, limit: int) -> list[Row]:
 def alarms(conn: sqlite3.Connection) -> list[Row]:
     """Alarms that are not over."""
     return _all(conn, "alarms")
+
+
+def alarming_gaps(conn: sqlite3.Connection) -> list[Row]:
+    """Gaps that somebody should be told of, with the "now" of their campaign."""
+    return _all(conn, "alarming_gaps")
+
+
+def last_scheduled(conn: sqlite3.Connection) -> int | None:
+    """When the schedule last began a run."""
+    row = _one(conn, "last_scheduled")
+    return None if row is None else int(row["started_at"])
 
 
 def put_alarm(conn: sqlite3.Connection, alarm: Mapping[str, object]) -> None:

@@ -49,6 +49,10 @@ SELECT campaigns.id AS id, campaign_id, last_event_at, first_event_at IS NOT NUL
 FROM campaigns LEFT JOIN polls ON polls.campaign = campaigns.id
 LEFT JOIN baselines ON baselines.campaign = campaigns.id
 
+-- name: last_received
+-- When anything was taken in last.
+SELECT received_at FROM journal WHERE origin = 0 ORDER BY seq DESC LIMIT 1
+
 -- name: never_asked
 -- Campaigns that have an event and were never asked.
 SELECT campaign_id FROM campaigns LEFT JOIN polls ON polls.campaign = campaigns.id
@@ -219,6 +223,16 @@ DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - 10000 AND status <> 'r
 -- name: alarms
 -- All alarms that are not over.
 SELECT code, subject, campaign_id, since, deadline, detail, clean_runs FROM alarms ORDER BY since, code, subject
+
+-- name: alarming_gaps
+-- Gaps that somebody should be told of, with the time of their campaign's last snapshot.
+SELECT campaign_id, figure, from_at, to_at, gaps.at_least AS at_least, state, drift.at AS now
+FROM gaps JOIN campaigns ON campaigns.id = gaps.campaign JOIN drift ON drift.campaign = gaps.campaign
+WHERE state IN ('overdue', 'missing')
+
+-- name: last_scheduled
+-- When the schedule last began a run.
+SELECT started_at FROM runs WHERE trigger = 'schedule' ORDER BY id DESC LIMIT 1
 
 -- name: put_alarm
 -- An alarm, new or still there.

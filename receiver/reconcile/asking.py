@@ -1,0 +1,242 @@
+"""What one run does: ask for counters, take the answers in, fetch lost replies, sum up."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from receiver.clock import Clock
+from receiver.errors import LeadterraError
+from receiver.events import Event
+from receiver.leadterra.answers import Counters, FetchedReply
+from receiver.leadterra.client import LeadterraClient
+from receiver.leadterra.replies import body_of, event_of
+from receiver.reconcile import cases
+from receiver.reconcile.books import Books, Options, Run
+from receiver.reconcile.cases import EVENTS, Answered, Taken
+from receiver.reconcile.drift import SKEW_MAX_MS, Circumstances, Status
+from receiver.reconcile.schedule import Polled, is_due, nothing_arrives, wait_after
+from receiver.reconcile.stretches import overlap
+from receiver.storage.deliveries import Delivery
+from receiver.storage.sqlite import reconciliation as rows
+
+log = structlog.get_logger()
+
+# Answers taken in by one transaction; deliveries wait meanwhile.
+_CHUNK = 16
+_REPLIES_CHUNK = 200
+# A whole run may take so long, in real seconds.
+_BUDGET_S = 900.0
+# After so many failures and not one answer Leadterra is not asked any further in this run.
+_HOPELESS = 16
+_DATE_RESOLUTION_MS = 999
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    campaign_id: str
+    error: LeadterraError
+
+
+class Asking:
+    """One run, from its first question to its sum."""
+
+    def __init__(self, run: Run, client: LeadterraClient, books: Books, clock: Clock, options: Options) -> None:
+        self._run = run
+        self._client = client
+        self._books = books
+        self._clock = clock
+        self._options = options
+        self._deadline = asyncio.get_running_loop().time() + _BUDGET_S
+        self._answers: asyncio.Queue[Answered | _Failure | None] = asyncio.Queue(2 * _CHUNK)
+        self._around = Circumstances({})
+        self._missing: list[_Failure] = []  # campaigns that Leadterra does not know
+        self._replies_lost: list[str] = []
+        self._answered = 0
+        self._hopeless: LeadterraError | None = None
+
+    async def go(self, campaign_ids: Sequence[str] | None) -> None:
+        """Ask, take in, fetch lost replies, and sum up."""
+        wanted = campaign_ids if campaign_ids is not None else await self._due()
+        self._run.campaigns = len(wanted)
+        await self._look_around()
+        names = iter(wanted)
+        async with asyncio.TaskGroup() as group:
+            taking = group.create_task(self._take_in())
+            async with asyncio.TaskGroup() as askers:
+                for _ in range(min(self._options.concurrency, len(wanted))):
+                    askers.create_task(self._ask_each(names))
+            await self._answers.put(None)
+            await taking
+        await self._judge_missing()
+        await self._fetch_replies()
+        await self._books.write(self._set_waits)
+        run = self._run
+        run.differing = await self._books.write(_differing)
+        run.status = "ok" if not run.failed else "partial" if self._answered else "failed"
+
+    async def _due(self) -> list[str]:
+        now = self._clock.now_ms()
+        tolerance = self._options.interval_s * 500
+        polled = await self._books.read(_polled)
+        everything = nothing_arrives(await self._books.read(rows.last_received_at), polled, now)
+        return [each.campaign_id for each in polled if everything or is_due(each, now, tolerance)]
+
+    async def _look_around(self) -> None:
+        now, speed = self._clock.now_ms(), self._clock.speed
+        self._around = await self._books.write(lambda conn: cases.circumstances(conn, self._options.pins, now, speed))
+
+    async def _ask_each(self, names: Iterator[str]) -> None:
+        for campaign_id in names:
+            await self._answers.put(await self._ask(campaign_id))
+
+    async def _ask(self, campaign_id: str) -> Answered | _Failure:
+        if self._hopeless is not None:
+            return _Failure(campaign_id, self._hopeless)
+        asked_at = self._clock.now_ms()
+        try:
+            snapshot = await self._client.stats(campaign_id, deadline=self._deadline)
+        except LeadterraError as error:
+            return _Failure(campaign_id, error)
+        return _answered(campaign_id, snapshot.counters, snapshot.at_ms, asked_at, self._clock.now_ms())
+
+    async def _take_in(self) -> None:
+        """Take answers in as they come, as many at once as wait."""
+        more = True
+        while more:
+            chunk = [await self._answers.get()]
+            while chunk[-1] is not None and len(chunk) < _CHUNK and not self._answers.empty():
+                chunk.append(self._answers.get_nowait())
+            more = chunk[-1] is not None
+            await self._take_chunk([answer for answer in chunk if answer is not None])
+
+    async def _take_chunk(self, chunk: Sequence[Answered | _Failure]) -> None:
+        answers = [answer for answer in chunk if isinstance(answer, Answered)]
+        for failure in chunk:
+            if isinstance(failure, _Failure):
+                await self._note_failure(failure)
+        if answers:
+            now = self._clock.now_ms()
+            taken = await self._books.write(
+                lambda conn: [cases.take_in(conn, answer, now, self._around) for answer in answers]
+            )
+            self._answered += len(answers)
+            for answer, each in zip(answers, taken, strict=True):
+                self._look_for_losses(answer.campaign_id, each)
+        self._run.done += len(chunk)
+
+    def _look_for_losses(self, campaign_id: str, taken: Taken) -> None:
+        for gap in taken.evaluation.gaps:
+            if gap.to_at == taken.evaluation.at and not overlap(self._around.closed, gap.from_at, gap.to_at):
+                event = EVENTS[gap.figure]
+                self._run.unheard[event] = self._run.unheard.get(event, 0) + gap.at_least
+        if taken.evaluation.losses["replied"].total:
+            self._replies_lost.append(campaign_id)
+
+    async def _note_failure(self, failure: _Failure) -> None:
+        if failure.error.reason == "not_found":
+            self._missing.append(failure)
+            return
+        self._run.failed += 1
+        self._note_error(failure.campaign_id, failure.error)
+        if self._run.failed >= _HOPELESS and not self._answered:
+            self._hopeless = failure.error
+        text, now = str(failure.error), self._clock.now_ms()
+        await self._books.write(
+            lambda conn: rows.note_attempt(conn, rows.add_campaign(conn, failure.campaign_id), now, failure=text)
+        )
+
+    def _note_error(self, campaign_id: str | None, error: LeadterraError) -> None:
+        self._run.errors.append({"campaign_id": campaign_id, "reason": error.reason, "detail": str(error)})
+
+    async def _judge_missing(self) -> None:
+        """One campaign that Leadterra does not know is gone; when it knows none of several, the key is another's."""
+        missing = self._missing
+        wrong_key = len(missing) > 1 and len(missing) == self._run.campaigns
+        now = self._clock.now_ms()
+        if wrong_key:
+            text = f"Leadterra knows none of {len(missing)} campaigns; use an API key of this workspace."
+            self._note_error(None, LeadterraError(text, "not_found", 404))
+            self._run.failed += len(missing)
+
+        def work(conn: sqlite3.Connection) -> None:
+            for failure in missing:
+                campaign = rows.add_campaign(conn, failure.campaign_id)
+                gone_at = None if wrong_key else now
+                rows.note_attempt(conn, campaign, now, gone_at=gone_at, failure=str(failure.error))
+
+        if missing:
+            await self._books.write(work)
+
+    async def _fetch_replies(self) -> None:
+        """Fetch the replies of campaigns that lack some; a failure leaves them missing."""
+        for campaign_id in self._replies_lost:
+            try:
+                fetched = await self._client.replies(campaign_id, deadline=self._deadline)
+            except LeadterraError as error:
+                self._note_error(campaign_id, error)
+                log.warning("replies_not_fetched", campaign_id=campaign_id, reason=error.reason)
+                continue
+            for begin in range(0, len(fetched.rows), _REPLIES_CHUNK):
+                await self._take_replies(fetched.rows[begin : begin + _REPLIES_CHUNK])
+            await self._books.write(partial(self._judge, campaign_id))
+
+    async def _take_replies(self, replies: Sequence[FetchedReply]) -> None:
+        now = self._clock.now_ms()
+        events = [(body_of(reply), event_of(reply, self._books.parser, now)) for reply in replies]
+        deliveries = [Delivery(body, now, event) for body, event in events if isinstance(event, Event)]
+        if deliveries:
+            await self._books.take_in(deliveries, now)
+
+    def _judge(self, campaign_id: str, conn: sqlite3.Connection) -> None:
+        cases.judge(conn, rows.add_campaign(conn, campaign_id), campaign_id, self._around)
+
+    def _set_waits(self, conn: sqlite3.Connection) -> None:
+        """When each campaign that was asked is asked again."""
+        polled = _polled(conn)
+        started, interval = self._run.started_at, self._options.interval_s * 1000
+        now = self._clock.now_ms()
+        everything = nothing_arrives(rows.last_received_at(conn), polled, now)
+        for each in polled:
+            if each.asked_at is not None and each.asked_at >= started:
+                gone = each.gone_at is not None
+                wait = wait_after(each, now, interval, gone=gone, everything=everything)
+                rows.set_wait(conn, each.campaign, wait)
+
+
+def _polled(conn: sqlite3.Connection) -> list[Polled]:
+    return [
+        Polled(
+            row["id"],
+            row["campaign_id"],
+            row["last_event_at"],
+            row["asked_at"],
+            row["moved_at"],
+            row["wait_ms"] or 0,
+            row["gone_at"],
+            row["queued"],
+            bool(row["has_gap"]),
+        )
+        for row in rows.known_campaigns(conn)
+    ]
+
+
+def _differing(conn: sqlite3.Connection) -> int:
+    return sum(row["status"] in (Status.MISSING, Status.SURPLUS, Status.SETTLING) for row in rows.evaluated(conn))
+
+
+def _answered(campaign_id: str, counters: Counters, date_ms: int | None, asked_at: int, now: int) -> Answered:
+    """An answer's time: its own `Date`, which has whole seconds, else ours.
+
+    Where the two clocks are near each other, either may be right about the moments before and after.
+    """
+    if date_ms is None:
+        return Answered(campaign_id, counters, now, asked_at, now)
+    last = date_ms + _DATE_RESOLUTION_MS
+    at = min(max(now, date_ms), last)
+    if abs(now - at) > SKEW_MAX_MS:
+        return Answered(campaign_id, counters, at, date_ms, last)
+    return Answered(campaign_id, counters, at, min(asked_at, date_ms), max(now, last))

@@ -1,0 +1,59 @@
+"""What runs are made of: where they read and write, what they are told, and how far they are."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from receiver.leadterra.payloads import Parser
+from receiver.reconcile.cases import Pins
+from receiver.storage.deliveries import Delivery
+
+T = TypeVar("T")
+
+
+class Books(Protocol):
+    """Where runs read and write: the running service, or a command that holds the database alone."""
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """The result of `work` on a reading connection."""
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """The result of `work` in a transaction. Raises UnavailableError when nothing can be stored."""
+
+    async def take_in(self, deliveries: Sequence[Delivery], now_ms: int) -> None:
+        """Take fetched events into the ledger."""
+
+    @property
+    def parser(self) -> Parser:
+        """Reads bodies as the ledger does."""
+
+
+@dataclass(slots=True)
+class Run:
+    """The present or a finished run; times in epoch milliseconds. `done` of `campaigns` have been asked.
+
+    `unheard` counts, by type of event, what counters told of in this run and no webhook did, while we accepted.
+    """
+
+    id: int
+    trigger: str
+    started_at: int
+    status: str = "running"
+    ended_at: int | None = None
+    campaigns: int = 0
+    done: int = 0
+    failed: int = 0
+    differing: int = 0
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    unheard: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the settings say: the interval in simulated seconds (0: on demand only), campaigns to ask besides."""
+
+    interval_s: int = 300
+    campaign_ids: tuple[str, ...] = ()
+    pins: Pins = field(default_factory=Pins)
+    concurrency: int = 8

@@ -1,0 +1,211 @@
+"""Looks for breaches after every run and every minute, and keeps the alarms that they raise."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from receiver.clock import Clock
+from receiver.events import LATE_HORIZON_MS
+from receiver.reconcile import alarms, cases
+from receiver.reconcile.alarms import Alarm, Breach, OpenGap
+from receiver.reconcile.books import Books, Run
+from receiver.reconcile.cases import Pins
+from receiver.storage.sqlite import reads
+from receiver.storage.sqlite import reconciliation as rows
+
+log = structlog.get_logger()
+
+# Events that a counter tells of have this long to arrive before their subscription is called dead.
+_ARRIVAL_MS = 60_000
+
+
+class Intake(Protocol):
+    """What the running service knows about deliveries, since it started."""
+
+    def arrived_at(self, event: str) -> int | None:
+        """When a webhook of this type was taken in last; None if none was."""
+
+    def rejected_since(self) -> tuple[int, int] | None:
+        """How many deliveries shaped like the sender's matched no secret, and since when; None after one that did."""
+
+    def refused(self) -> int:
+        """How many shaped like the sender's were refused for another reason (413, 415, 408, 503)."""
+
+    def late(self) -> int:
+        """How many came after the late horizon."""
+
+    def is_accepting(self) -> bool:
+        """Whether a delivery would be stored now."""
+
+
+@dataclass(slots=True)
+class _Silence:
+    """Events that counters told of since a webhook of their type came last."""
+
+    missing: int = 0
+    since: int = 0
+    last_at: int = 0
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Counts as of the last check."""
+
+    refused: int = 0
+    late: int = 0
+    silences: dict[str, _Silence] = field(default_factory=dict)
+
+
+class Watch:
+    """The alarms of one database. Without an `intake` (a command beside no service) only the ledger is looked at."""
+
+    def __init__(
+        self,
+        books: Books,
+        clock: Clock,
+        pins: Pins,
+        intake: Intake | None = None,
+        quarantine_bytes_max: int | None = None,
+        on_change: Callable[[Sequence[Alarm]], None] = lambda active: None,
+    ) -> None:
+        self._books = books
+        self._clock = clock
+        self._pins = pins
+        self._intake = intake
+        self._quarantine_bytes_max = quarantine_bytes_max
+        self._on_change = on_change
+        self._started_at = clock.now_ms()
+        self._seen = _Seen()
+
+    async def after_run(self, run: Run) -> None:
+        """A check that counts: alarms whose breach is gone come nearer to their end."""
+        for event, count in run.unheard.items():
+            self._note_unheard(event, count, run.started_at)
+        await self._check(run, counts=True)
+
+    async def tick(self, *, counts: bool = False) -> None:
+        """A check between runs: it only raises alarms, unless there are no runs that count."""
+        await self._check(None, counts=counts)
+
+    def _note_unheard(self, event: str, count: int, at: int) -> None:
+        silence = self._seen.silences.setdefault(event, _Silence(since=at))
+        silence.missing += count
+        silence.last_at = at
+
+    async def _check(self, run: Run | None, *, counts: bool) -> None:
+        now = self._clock.now_ms()
+        own = [*self._of_intake(now), *self._of_run(run, now)]
+        found = await self._books.read(lambda conn: self._of_ledger(conn, now))
+        changes = await self._books.write(lambda conn: _update(conn, [*own, *found], counts=counts))
+        for alarm in changes.raised:
+            breach = alarm.breach
+            log.warning("alarm", code=breach.code, campaign_id=breach.campaign_id, detail=breach.detail)
+        for alarm in changes.over:
+            log.info("alarm_over", code=alarm.breach.code, campaign_id=alarm.breach.campaign_id)
+        self._on_change([*changes.raised, *changes.kept])
+
+    def _of_intake(self, now: int) -> list[Breach]:
+        intake = self._intake
+        if intake is None:
+            return []
+        found = self._silent(intake, now)
+        rejected = intake.rejected_since()
+        if rejected is not None and rejected[0] >= alarms.REJECTED_MIN:
+            count, since = rejected
+            detail = f"{count} deliveries matched no secret and none did; check 'webhook.secrets'."
+            found.append(Breach("wrong_secret", detail, since))
+        refused, late = intake.refused(), intake.late()
+        if refused > self._seen.refused:
+            detail = f"{refused} deliveries that may have been signed were refused; the metrics say why."
+            found.append(Breach("refused", detail, now))
+        if late > self._seen.late:
+            detail = f"{late} events came later than any retry should; what was called settled was not."
+            found.append(Breach("late_deliveries", detail, now))
+        self._seen.refused, self._seen.late = refused, late
+        return found
+
+    def _silent(self, intake: Intake, now: int) -> list[Breach]:
+        missing, since = {}, {}
+        for event, silence in list(self._seen.silences.items()):
+            arrived = intake.arrived_at(event)
+            if arrived is not None and arrived >= silence.since:
+                del self._seen.silences[event]
+            elif now - silence.last_at >= _ARRIVAL_MS:
+                missing[event] = silence.missing
+                since[event] = arrived if arrived is not None else self._started_at
+        return alarms.dead_subscriptions(missing, since)
+
+    def _of_run(self, run: Run | None, now: int) -> list[Breach]:
+        if run is None or run.status != "failed" or not run.errors:
+            return []
+        detail = f"No campaign could be asked: {run.errors[0]['detail']}"
+        return [Breach("leadterra_unanswered", detail, now)]
+
+    def _of_ledger(self, conn: sqlite3.Connection, now: int) -> list[Breach]:
+        around = cases.circumstances(conn, self._pins, now, self._clock.speed)
+        found = alarms.losses(_open_gaps(conn))
+        running = self._intake is not None
+        found += alarms.outages(around.closed, now, running=running)
+        unattributed = rows.unattributed_bounces(conn, now - LATE_HORIZON_MS)
+        if unattributed:
+            detail = f"{unattributed} bounced messages belong to no campaign that is known; they count in none."
+            found.append(Breach("bounced_unattributed", detail, now))
+        size = sum(row["size_bytes"] for row in reads.quarantine_counts(conn))
+        limit = self._quarantine_bytes_max
+        if limit is not None and size > limit:
+            detail = f"Quarantine holds {size} bytes, over 'retention.quarantine_bytes' ({limit}); look through it."
+            found.append(Breach("quarantine_bytes", detail, now))
+        return found
+
+
+def _open_gaps(conn: sqlite3.Connection) -> list[OpenGap]:
+    return [
+        OpenGap(
+            row["campaign_id"],
+            row["figure"],
+            row["from_at"],
+            row["to_at"],
+            row["at_least"],
+            row["state"],
+            row["now"],
+        )
+        for row in rows.alarming_gaps(conn)
+    ]
+
+
+def active(conn: sqlite3.Connection) -> list[Alarm]:
+    """The alarms that are not over."""
+    return [
+        Alarm(
+            Breach(row["code"], row["detail"], row["since"], row["subject"], row["campaign_id"], row["deadline"]),
+            row["clean_runs"],
+        )
+        for row in rows.alarms(conn)
+    ]
+
+
+def _update(conn: sqlite3.Connection, breaches: Sequence[Breach], *, counts: bool) -> alarms.Changes:
+    held = active(conn)
+    changes = alarms.check(held, breaches, counts=counts)
+    for alarm in (*changes.raised, *changes.kept):
+        if alarm not in held:
+            rows.put_alarm(conn, _row(alarm))
+    for alarm in changes.over:
+        rows.delete_alarm(conn, *alarm.key)
+    return changes
+
+
+def _row(alarm: Alarm) -> dict[str, object]:
+    breach = alarm.breach
+    return {
+        "code": breach.code,
+        "subject": breach.subject,
+        "campaign_id": breach.campaign_id,
+        "since": breach.since,
+        "deadline": breach.deadline,
+        "detail": breach.detail,
+        "clean_runs": alarm.clean_runs,
+    }
