@@ -3,6 +3,7 @@
 All times are epoch milliseconds.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -151,7 +152,7 @@ def _longest_wait(outage_ms: int) -> int:
     return max(
         later - earlier
         for schedule in (FROM_FIRST_FAILURE, FROM_LAST_TRY)
-        for earlier, later in zip(schedule, schedule[1:], strict=False)
+        for earlier, later in itertools.pairwise(schedule)
         if earlier < outage_ms
     )
 
