@@ -21,7 +21,6 @@ from receiver.sandbox.problems import RefusedError, invalid
 from receiver.sandbox.shapes import Shapes, reply, stats
 from receiver.sandbox.times import iso
 from receiver.sandbox.tokens import gaps
-from receiver.sandbox.truth import Book
 from receiver.sandbox.world import World
 
 WORKSPACE = "ws_sandbox"
@@ -187,9 +186,7 @@ class Api:
         """Post these events to this URL from now on."""
         world = self._world
         tail = world.chance.draws("webhook", str(len(self._courier.webhooks))).tail
-        webhook = Webhook(f"wh_{ulid(world.now_ms, tail)}", url, events, world.now_ms, Book())
-        self._courier.webhooks.append(webhook)
-        return webhook
+        return self._courier.register(f"wh_{ulid(world.now_ms, tail)}", url, events, world.now_ms)
 
     async def replies(self, request: Request) -> Response:
         query = request.query_params

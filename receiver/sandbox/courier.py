@@ -42,6 +42,7 @@ class Courier:
         timeout_s: float,
     ) -> None:
         self.webhooks: list[Webhook] = []
+        self.happened: list[Happening] = []
         self._writing = writing
         self._plan = plan
         self._chance = chance
@@ -58,8 +59,15 @@ class Courier:
         self._workers: set[asyncio.Task[None]] = set()
         self._working = 0  # not the size of the set: a task leaves that only a moment after its end
 
+    def register(self, webhook_id: str, url: str, events: tuple[str, ...], now_ms: int) -> Webhook:
+        """From now on post these events to this URL."""
+        webhook = Webhook(webhook_id, url, events, now_ms, len(self.happened))
+        self.webhooks.append(webhook)
+        return webhook
+
     def take(self, happening: Happening) -> None:
-        """An event happened: plan its deliveries."""
+        """An event happened: plan its deliveries. It is kept: a webhook that comes later has missed it."""
+        self.happened.append(happening)
         for number, webhook in enumerate(self.webhooks):
             if happening.event.value in webhook.events:
                 self._plan_event(webhook, happening, f"{number}:{happening.key}")
@@ -70,7 +78,7 @@ class Courier:
 
     def pending(self, webhook: Webhook) -> int:
         """Events that may still arrive."""
-        return webhook.events_due - webhook.delivered - len(webhook.book.entries)
+        return webhook.events_due - webhook.delivered - len(webhook.book)
 
     def start_due(self, now_ms: int) -> None:
         """Begin what is due."""

@@ -1,6 +1,7 @@
 """What no outreach platform shows, for tests and for people: the truth, and what recipients see."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -11,12 +12,14 @@ from receiver.sandbox.api import CatchUp, answer
 from receiver.sandbox.bodies import page
 from receiver.sandbox.courier import Courier
 from receiver.sandbox.delivery import Webhook
+from receiver.sandbox.happenings import Happening
 from receiver.sandbox.model import Campaign
 from receiver.sandbox.options import BouncedMeans
 from receiver.sandbox.problems import RefusedError
 from receiver.sandbox.shapes import stats
 from receiver.sandbox.times import iso
-from receiver.sandbox.truth import Book, Truth
+from receiver.sandbox.truth import Truth
+from receiver.sandbox.withheld import withheld
 from receiver.sandbox.world import OUTBOX_MAX, World
 
 
@@ -39,23 +42,27 @@ class Insight:
         ]
 
     async def get_truth(self, request: Request) -> Response:
-        """With `webhookId`, `expected` is about that webhook; otherwise about the first."""
+        """With `webhookId` what is withheld is about that webhook alone, otherwise about all of them together."""
         await self._catch_up()
         webhook_id = request.query_params.get("webhookId")
         webhooks = [one for one in self._courier.webhooks if webhook_id in (None, one.id)]
         if webhook_id is not None and not webhooks:
             raise RefusedError(404, "webhook_not_found", f"'webhookId' is {webhook_id[:100]!r}; no webhook has it.")
-        return answer(self.truth(webhooks[0] if webhooks else None))
+        return answer(self.truth(webhooks))
 
-    def truth(self, webhook: Webhook | None) -> dict[str, Any]:
-        """The same as plain data, without waiting for the world."""
-        book = webhook.book if webhook else Book()
-        withheld = [entry.row(one.id) for one in self._courier.webhooks for entry in one.book.entries]
+    def truth(self, webhooks: Sequence[Webhook]) -> dict[str, Any]:
+        """The same as plain data, without waiting for the world; withheld is what none of these webhooks brings."""
+        missing = list(withheld(self._courier.happened, webhooks))
+        by_campaign: dict[str, list[Happening]] = {}
+        for entry in missing:
+            by_campaign.setdefault(entry.happening.campaign_id, []).append(entry.happening)
+        campaigns = self._world.campaigns.values()
         return {
             "now": iso(self._world.now_ms),
-            "campaigns": [self._campaign(campaign, book) for campaign in self._world.campaigns.values()],
+            "events": len(self._courier.happened),
+            "campaigns": [self._campaign(campaign, by_campaign.get(campaign.id, [])) for campaign in campaigns],
             "webhooks": [self._webhook(one) for one in self._courier.webhooks],
-            "withheld": withheld,
+            "withheld": [entry.row() for entry in missing],
         }
 
     async def get_messages(self, request: Request) -> Response:
@@ -78,27 +85,26 @@ class Insight:
         ]
         return answer({"data": rows[:limit]})
 
-    def _campaign(self, campaign: Campaign, book: Book) -> dict[str, Any]:
-        held = Counter(
-            entry.happening.event.value for entry in book.entries if entry.happening.campaign_id == campaign.id
-        )
+    def _campaign(self, campaign: Campaign, missing: Sequence[Happening]) -> dict[str, Any]:
         return {
             "campaignId": campaign.id,
             "name": campaign.name,
             "status": campaign.status.value,
             "figures": self._truth.figures(campaign.id),
-            "expected": self._truth.expected(campaign.id, book),
-            "withheld": dict(held),
+            "expected": self._truth.expected(campaign.id, missing),
+            "withheld": dict(Counter(happening.event.value for happening in missing)),
             "stats": stats(campaign, campaign.counters, self._bounced_means, counts_sent=True),
         }
 
     def _webhook(self, webhook: Webhook) -> dict[str, Any]:
+        """Of all events, `events`, those it was not to bring count as withheld by it too."""
+        events = len(self._courier.happened)
         return {
             "id": webhook.id,
             "url": webhook.url,
-            "events": webhook.events_due,
+            "events": events,
             "delivered": webhook.delivered,
-            "withheld": len(webhook.book.entries),
+            "withheld": events - webhook.events_due + len(webhook.book),
             "pending": self._courier.pending(webhook),
             "attempts": webhook.attempts,
             "duplicates": webhook.duplicates,
