@@ -14,7 +14,7 @@ from receiver.sandbox import bodies
 from receiver.sandbox.chance import ulid
 from receiver.sandbox.courier import Courier
 from receiver.sandbox.delivery import Webhook
-from receiver.sandbox.faults import Plan
+from receiver.sandbox.faults import VARYING_S, Plan
 from receiver.sandbox.gate import CALL_KEY, NOW_KEY
 from receiver.sandbox.model import Campaign, Status, Upload
 from receiver.sandbox.options import BouncedMeans
@@ -28,7 +28,6 @@ WORKSPACE = "ws_sandbox"
 _BODY_MAX_BYTES = 64 * 1024 * 1024
 _PER_PAGE = 50
 _PER_PAGE_MAX = 100
-_LAG_S = 300.0
 # Of each list that preflight answers with; beyond it only the total is told.
 _LISTED_MAX = 1000
 _ADDRESS_SHOWN = 500
@@ -149,7 +148,8 @@ class Api:
         now_ms = request.scope[NOW_KEY] = self._world.now_ms
         lag = self._plan.of_answer("stats_lag", request.url.path, now_ms, request.scope[CALL_KEY])
         if lag is not None:
-            counters = campaign.counters_at(now_ms - int(1000 * (_LAG_S if lag.amount is None else lag.amount)))
+            lag_s = VARYING_S["stats_lag"] if lag.amount is None else lag.amount
+            counters = campaign.counters_at(now_ms - int(1000 * lag_s))
         else:
             counters = campaign.counters.copy()
             await self._deliveries_ended()

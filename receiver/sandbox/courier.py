@@ -70,7 +70,7 @@ class Courier:
         self.happened.append(happening)
         for number, webhook in enumerate(self.webhooks):
             if happening.event.value in webhook.events:
-                self._plan_event(webhook, happening, f"{number}:{happening.key}")
+                self._plan_event(webhook, happening, number)
 
     def next_ms(self) -> int | None:
         """When the next try is due in simulated time."""
@@ -109,14 +109,14 @@ class Courier:
             done.cancel()
         await self._poster.close()
 
-    def _plan_event(self, webhook: Webhook, happening: Happening, key: str) -> None:
+    def _plan_event(self, webhook: Webhook, happening: Happening, number: int) -> None:
         webhook.events_due += 1
         at_ms = happening.at_ms
-        rule = self._plan.taking_event(happening.event.value, happening.campaign_id, at_ms, key)
+        rule = self._plan.taking_event(happening, number)
         if rule is None:
             self._plan_try(Delivery(webhook, happening, at_ms))
             return
-        unit = self._chance.unit("shift", key)
+        unit = self._chance.unit("shift", f"{number}:{happening.key}")
         if rule.fault in _WITHHELD_AT_ONCE:
             webhook.book.withhold(happening, rule.fault, at_ms)
         if rule.fault in ("silence", "drop"):

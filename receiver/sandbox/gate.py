@@ -8,14 +8,13 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from receiver.clock import Clock
-from receiver.sandbox.faults import Plan, Rule
+from receiver.sandbox.faults import VARYING_S, Plan, Rule
 from receiver.sandbox.problems import RefusedError
 from receiver.sandbox.shapes import Shapes
 from receiver.sandbox.times import http_date
 
 _RETRY_AFTER_S = 2
 _SLOW_S = 3.0
-_SKEW_S = 300.0
 _HTML = b"<!doctype html><title>Leadterra</title><p>We are making Leadterra better. Please come back soon.</p>"
 # Where a handler leaves the time that its answer is about; the `Date` header says that one.
 NOW_KEY = "sandbox.now_ms"
@@ -115,7 +114,7 @@ class Gate:
         rule = self._rule("clock_skew", path, call)
         if rule is None:
             return 0.0
-        return _SKEW_S if rule.amount is None else rule.amount
+        return VARYING_S["clock_skew"] if rule.amount is None else rule.amount
 
 
 class _Answer:

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from receiver.leadterra.payloads import epoch_ms
 from receiver.sandbox.api import CatchUp, answer
 from receiver.sandbox.bodies import page
 from receiver.sandbox.courier import Courier
@@ -15,7 +17,7 @@ from receiver.sandbox.delivery import Webhook
 from receiver.sandbox.happenings import Happening
 from receiver.sandbox.model import Campaign
 from receiver.sandbox.options import BouncedMeans
-from receiver.sandbox.problems import RefusedError
+from receiver.sandbox.problems import RefusedError, invalid
 from receiver.sandbox.shapes import stats
 from receiver.sandbox.times import iso
 from receiver.sandbox.truth import Truth
@@ -42,25 +44,33 @@ class Insight:
         ]
 
     async def get_truth(self, request: Request) -> Response:
-        """With `webhookId` what is withheld is about that webhook alone, otherwise about all of them together."""
+        """With `webhookId` what is withheld is about that webhook alone, otherwise about all of them together.
+
+        `at` is what `counters` are as of: the beginning of that minute, in UTC; otherwise now.
+        """
         await self._catch_up()
         webhook_id = request.query_params.get("webhookId")
         webhooks = [one for one in self._courier.webhooks if webhook_id in (None, one.id)]
         if webhook_id is not None and not webhooks:
             raise RefusedError(404, "webhook_not_found", f"'webhookId' is {webhook_id[:100]!r}; no webhook has it.")
-        return answer(self.truth(webhooks))
+        at = request.query_params.get("at")
+        at_ms = self._world.now_ms if at is None else epoch_ms(at)
+        if at_ms is None:
+            raise invalid(f"'at' is {str(at)[:100]!r}; use RFC 3339 with offset, such as 2025-06-01T00:00:00Z.")
+        return answer(self.truth(webhooks, at_ms))
 
-    def truth(self, webhooks: Sequence[Webhook]) -> dict[str, Any]:
+    def truth(self, webhooks: Sequence[Webhook], at_ms: int | None = None) -> dict[str, Any]:
         """The same as plain data, without waiting for the world; withheld is what none of these webhooks brings."""
         missing = list(withheld(self._courier.happened, webhooks))
         by_campaign: dict[str, list[Happening]] = {}
         for entry in missing:
             by_campaign.setdefault(entry.happening.campaign_id, []).append(entry.happening)
         campaigns = self._world.campaigns.values()
+        at_ms = self._world.now_ms if at_ms is None else at_ms
         return {
             "now": iso(self._world.now_ms),
             "events": len(self._courier.happened),
-            "campaigns": [self._campaign(campaign, by_campaign.get(campaign.id, [])) for campaign in campaigns],
+            "campaigns": [self._campaign(one, by_campaign.get(one.id, []), at_ms) for one in campaigns],
             "webhooks": [self._webhook(one) for one in self._courier.webhooks],
             "withheld": [entry.row() for entry in missing],
         }
@@ -85,7 +95,8 @@ class Insight:
         ]
         return answer({"data": rows[:limit]})
 
-    def _campaign(self, campaign: Campaign, missing: Sequence[Happening]) -> dict[str, Any]:
+    def _campaign(self, campaign: Campaign, missing: Sequence[Happening], at_ms: int) -> dict[str, Any]:
+        counters = campaign.counters if at_ms >= self._world.now_ms else campaign.counters_at(at_ms)
         return {
             "campaignId": campaign.id,
             "name": campaign.name,
@@ -94,6 +105,7 @@ class Insight:
             "expected": self._truth.expected(campaign.id, missing),
             "withheld": dict(Counter(happening.event.value for happening in missing)),
             "stats": stats(campaign, campaign.counters, self._bounced_means, counts_sent=True),
+            "counters": counters and asdict(counters),
         }
 
     def _webhook(self, webhook: Webhook) -> dict[str, Any]:

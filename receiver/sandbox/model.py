@@ -113,7 +113,7 @@ class Campaign:
             self.history.append((minute, self.counters.copy()))
 
     def counters_at(self, at_ms: int) -> Counters:
-        """The counters as of the beginning of that minute, as far back as they are kept."""
+        """The counters as of the beginning of that minute; the oldest that are kept, if it is before them."""
         for minute, counters in self.history:
             if minute >= at_ms // MINUTE_MS:
                 return counters
