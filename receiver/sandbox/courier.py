@@ -122,6 +122,7 @@ class Courier:
         if rule.fault in ("silence", "drop"):
             return
         delivery = Delivery(webhook, happening, self._shifted_ms(rule, at_ms, unit), rule)
+        webhook.late += delivery.first_ms > at_ms
         self._plan_try(delivery)
         if rule.fault == "duplicate":
             webhook.duplicates += 1

@@ -48,7 +48,7 @@ class Book:
 
 @dataclass(slots=True)
 class Webhook:
-    """Where events are posted to; the counts are of events and tries.
+    """Where events are posted to; the counts are of events and tries; `late` came later than they had to on purpose.
 
     `book` holds what it withheld; `happened_before` is the number of events before its registration.
     """
@@ -63,6 +63,7 @@ class Webhook:
     delivered: int = 0
     attempts: int = 0
     duplicates: int = 0
+    late: int = 0
     extra: int = 0
 
 

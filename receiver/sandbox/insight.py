@@ -120,5 +120,6 @@ class Insight:
             "pending": self._courier.pending(webhook),
             "attempts": webhook.attempts,
             "duplicates": webhook.duplicates,
+            "late": webhook.late,
             "extra": webhook.extra,
         }
