@@ -1,12 +1,13 @@
 """What no outreach platform shows, for tests and for people: the truth, and what recipients see."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import orjson
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from receiver.leadterra.payloads import epoch_ms
@@ -21,8 +22,10 @@ from receiver.sandbox.problems import RefusedError, invalid
 from receiver.sandbox.shapes import stats
 from receiver.sandbox.times import iso
 from receiver.sandbox.truth import Truth
-from receiver.sandbox.withheld import withheld
+from receiver.sandbox.withheld import Withheld, withheld
 from receiver.sandbox.world import OUTBOX_MAX, World
+
+_ROWS = 1000
 
 
 class Insight:
@@ -57,22 +60,26 @@ class Insight:
         at_ms = self._world.now_ms if at is None else epoch_ms(at)
         if at_ms is None:
             raise invalid(f"'at' is {str(at)[:100]!r}; use RFC 3339 with offset, such as 2025-06-01T00:00:00Z.")
-        return answer(self.truth(webhooks, at_ms))
+        missing = list(withheld(self._courier.happened, webhooks))
+        pieces = _pieces(self._summary(missing, at_ms), missing)
+        return StreamingResponse(pieces, media_type="application/json")
 
     def truth(self, webhooks: Sequence[Webhook], at_ms: int | None = None) -> dict[str, Any]:
         """The same as plain data, without waiting for the world; withheld is what none of these webhooks brings."""
         missing = list(withheld(self._courier.happened, webhooks))
+        summary = self._summary(missing, self._world.now_ms if at_ms is None else at_ms)
+        return {**summary, "withheld": [entry.row() for entry in missing]}
+
+    def _summary(self, missing: Sequence[Withheld], at_ms: int) -> dict[str, Any]:
         by_campaign: dict[str, list[Happening]] = {}
         for entry in missing:
             by_campaign.setdefault(entry.happening.campaign_id, []).append(entry.happening)
         campaigns = self._world.campaigns.values()
-        at_ms = self._world.now_ms if at_ms is None else at_ms
         return {
             "now": iso(self._world.now_ms),
             "events": len(self._courier.happened),
             "campaigns": [self._campaign(one, by_campaign.get(one.id, []), at_ms) for one in campaigns],
             "webhooks": [self._webhook(one) for one in self._courier.webhooks],
-            "withheld": [entry.row() for entry in missing],
         }
 
     async def get_messages(self, request: Request) -> Response:
@@ -123,3 +130,12 @@ class Insight:
             "late": webhook.late,
             "extra": webhook.extra,
         }
+
+
+async def _pieces(summary: dict[str, Any], missing: Sequence[Withheld]) -> AsyncIterator[bytes]:
+    """The truth as JSON, in pieces: of a big world all rows at once would take more memory than the world."""
+    yield orjson.dumps(summary)[:-1] + b',"withheld":['
+    for first in range(0, len(missing), _ROWS):
+        rows = orjson.dumps([entry.row() for entry in missing[first : first + _ROWS]])[1:-1]
+        yield (b"," if first else b"") + rows
+    yield b"]}"

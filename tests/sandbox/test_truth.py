@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from receiver.app import Service
+from receiver.sandbox import insight
 from receiver.sandbox.faults import Rule
 from receiver.sandbox.happenings import EVENTS
 from receiver.sandbox.options import Habits
@@ -174,6 +175,17 @@ async def test_what_another_webhook_may_still_bring_is_not_withheld() -> None:
         assert await why_withheld(two) == {("message.sent", "drop"): 1}
         await two.pass_ms(DAY_MS)
         assert await why_withheld(two) == {("message.sent", "drop"): 1, ("campaign.started", "gave_up"): 1}
+
+
+async def test_a_long_list_comes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(insight, "_ROWS", 2)
+    async with playing(habits=CALM, webhook_url=None) as one:
+        assert (await one.truth())["withheld"] == []
+        await one.running(3)
+        await one.pass_ms(9 * DAY_MS)
+        whole = one.sandbox.insight.truth([])
+        assert len(whole["withheld"]) == 7
+        assert await one.truth() == whole
 
 
 def settings_for(folder: Path) -> Settings:
