@@ -1,6 +1,17 @@
-"""`python -m receiver`: the same commands as `leadterra-receiver`."""
+"""`leadterra-receiver`, also as `python -m receiver`: signals first, then the commands."""
 
-from receiver.cli import main
+import sys
+
+from receiver.signals import end_well_when_stopped
+
+
+def main() -> None:
+    """Run the command line; exits with the codes that the README lists."""
+    end_well_when_stopped(sys.argv[1:])
+    from receiver.cli import main as run  # noqa: PLC0415 # importing takes time in which signals may come
+
+    run()
+
 
 if __name__ == "__main__":
     main()

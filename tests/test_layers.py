@@ -9,7 +9,7 @@ import receiver
 
 ROOT = Path(receiver.__file__).parent
 LAYERS = (
-    {"", "errors", "clock", "http", "log"},
+    {"", "errors", "clock", "http", "log", "signals"},
     {"events", "figures"},
     {"settings", "leadterra"},
     {"storage", "sandbox"},

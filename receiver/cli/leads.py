@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from receiver.sandbox import bodies
 from receiver.sandbox.problems import RefusedError
 from receiver.sandbox.tokens import Findings, Step, check
 
+_SEPARATORS = re.compile(r"[\s_-]")
 # What spreadsheets call the columns that Leadterra has names for.
 _NAMES = {
     "email": "email",
@@ -76,9 +78,7 @@ def _read_steps(path: Path) -> list[Step]:
 def _read_leads(path: Path) -> Iterator[dict[str, str]]:
     reader = csv.reader(io.StringIO(_text(path), newline=""))
     try:
-        names = [
-            _NAMES.get(name.strip().lower().replace("_", "").replace(" ", ""), name.strip()) for name in next(reader)
-        ]
+        names = [_NAMES.get(_SEPARATORS.sub("", name).lower(), name.strip()) for name in next(reader)]
         if "email" not in names:
             raise CommandError(f"'{path}' has no column 'email'; its first line must name the columns.")
         for values in reader:

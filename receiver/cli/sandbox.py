@@ -23,6 +23,11 @@ from receiver.sandbox.server import serve
 _DAY_MS = 86_400_000
 # A clock that goes faster begins this long ago, so that nothing is in the future of those who take the webhooks.
 _START_DAYS_AGO = 30
+_EARLIEST_MS = 1_420_070_400_000  # 2015-01-01T00:00:00Z: who takes the webhooks may believe nothing before
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _start(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
@@ -31,6 +36,8 @@ def _start(_ctx: click.Context, _parameter: click.Parameter, value: str | None) 
     at_ms = epoch_ms(value)
     if at_ms is None:
         raise click.BadParameter(f"{value!r} is not a time; use RFC 3339 with offset, such as 2025-06-01T00:00:00Z.")
+    if not _EARLIEST_MS <= at_ms <= _now_ms():
+        raise click.BadParameter(f"{value!r} is not between 2015 and now; use a time that has passed.")
     return at_ms
 
 
@@ -93,8 +100,8 @@ def sandbox(
     settings = load_settings(config_path).settings
     configure_logging(settings.log.format, settings.log.level)
     if start_ms is None and speed > 1:
-        start_ms = time.time_ns() // 1_000_000 - _START_DAYS_AGO * _DAY_MS
-    rules = shares + (read_script(script, start_ms or time.time_ns() // 1_000_000) if script else ())
+        start_ms = _now_ms() - _START_DAYS_AGO * _DAY_MS
+    rules = shares + (read_script(script, start_ms or _now_ms()) if script else ())
     options = SandboxOptions(speed=speed, start_ms=start_ms, faults=rules, **_options(chosen))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(options, host, port))

@@ -40,6 +40,7 @@ class Comparison:
     withheld: Sequence[Mapping[str, Any]]
     reading: Reading
     duplicates: int
+    late: int
     pending: int
 
     @property
@@ -84,8 +85,8 @@ def compare(truth: Mapping[str, Any], reading: Reading, pending: int) -> Compari
         )
         for row in truth["campaigns"]
     ]
-    duplicates = sum(webhook["duplicates"] for webhook in truth["webhooks"])
-    return Comparison(campaigns, truth["withheld"], reading, duplicates, pending)
+    duplicates, late = (sum(webhook[name] for webhook in truth["webhooks"]) for name in ("duplicates", "late"))
+    return Comparison(campaigns, truth["withheld"], reading, duplicates, late, pending)
 
 
 def explanations(comparison: Comparison) -> list[str]:
@@ -110,6 +111,8 @@ def explanations(comparison: Comparison) -> list[str]:
         sentences.append(
             f"{comparison.duplicates} events sent twice: {recognised} copies recognised, and each counted once."
         )
+    if comparison.late:
+        sentences.append(f"{comparison.late} events late or in another order: counted at the time they happened.")
     if refused := reading.outcomes.get("signature_invalid"):
         sentences.append(
             f"{refused} deliveries with a wrong signature: refused, and counted when they came again signed well."

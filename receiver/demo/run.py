@@ -154,4 +154,4 @@ def _introduce(words: Console, stage: Stage, run_s: float) -> None:
 
 
 def _truth(stage: Stage) -> dict[str, object]:
-    return stage.sandbox.insight.truth(stage.sandbox.courier.webhooks[0])
+    return stage.sandbox.insight.truth(stage.sandbox.courier.webhooks)

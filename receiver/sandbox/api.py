@@ -1,6 +1,7 @@
 """Leadterra's API calls, as its pages document them, and two of our own."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,24 +14,28 @@ from receiver.sandbox import bodies
 from receiver.sandbox.chance import ulid
 from receiver.sandbox.courier import Courier
 from receiver.sandbox.delivery import Webhook
-from receiver.sandbox.faults import Plan
-from receiver.sandbox.gate import NOW_KEY
-from receiver.sandbox.model import Campaign, Status
+from receiver.sandbox.faults import VARYING_S, Plan
+from receiver.sandbox.gate import CALL_KEY, NOW_KEY
+from receiver.sandbox.model import Campaign, Status, Upload
 from receiver.sandbox.options import BouncedMeans
 from receiver.sandbox.problems import RefusedError, invalid
 from receiver.sandbox.shapes import Shapes, reply, stats
 from receiver.sandbox.times import iso
 from receiver.sandbox.tokens import gaps
-from receiver.sandbox.truth import Book
 from receiver.sandbox.world import World
 
 WORKSPACE = "ws_sandbox"
 _BODY_MAX_BYTES = 64 * 1024 * 1024
 _PER_PAGE = 50
 _PER_PAGE_MAX = 100
-_LAG_S = 300.0
-_REMEMBERED_MAX = 1000
-_GAPS_MAX = 1000
+# Of each list that preflight answers with; beyond it only the total is told.
+_LISTED_MAX = 1000
+_ADDRESS_SHOWN = 500
+_STEPS = {"sequenceSteps", "steps"}
+_LACKING = {
+    "no_leads_enrolled": "The campaign has no leads; enroll some before the start.",
+    "no_sequence_steps": "'sequenceSteps' is empty; the campaign has nothing to send.",
+}
 
 CatchUp = Callable[[], Awaitable[None]]
 
@@ -107,7 +112,7 @@ class Api:
                 400, "campaign_not_draft", f"'sequenceSteps' is fixed: the campaign is {campaign.status.value}."
             )
         name = bodies.name(body) if "name" in body else campaign.name
-        steps = tuple(bodies.steps(body)) if "sequenceSteps" in body else campaign.steps
+        steps = tuple(bodies.steps(body)) if _STEPS & body.keys() else campaign.steps
         campaign.name, campaign.steps = name, steps
         return answer(self._shapes.campaign(_shown(campaign)))
 
@@ -115,24 +120,17 @@ class Api:
         body = await read(request)
         await self._catch_up()
         campaign = self._campaign(request)
-        leads = bodies.leads(body, lambda email: _remember(campaign.malformed, email))
-        seen: set[str] = set()
-        for lead in leads:
-            email = lead["email"].lower()
-            if email in seen:
-                _remember(campaign.duplicates, email)
-            seen.add(email)
+        campaign.upload = upload = Upload()
+        leads = bodies.leads(body, lambda email: upload.malformed.add(email[:_ADDRESS_SHOWN]))
+        times = Counter(lead["email"].lower() for lead in leads)
+        upload.duplicates = {email for email, count in times.items() if count > 1}
         return answer(self._shapes.enrolled(*self._world.upsert(campaign, leads)))
 
     async def start(self, request: Request) -> Response:
         await self._catch_up()
         campaign = self._campaign(request)
-        if not campaign.enrollments:
-            raise RefusedError(400, "no_leads_enrolled", "The campaign has no leads; enroll some before the start.")
-        if not campaign.steps:
-            raise RefusedError(
-                400, "no_sequence_steps", "'sequenceSteps' is empty; the campaign has nothing to send."
-            )
+        for code in _lacking(campaign):
+            raise RefusedError(400, code, _LACKING[code])
         self._world.start(campaign)
         return answer({"id": campaign.id, "status": campaign.status.value, "startedAt": iso(campaign.started_ms)})
 
@@ -148,9 +146,10 @@ class Api:
         await self._catch_up()
         campaign = self._campaign(request)
         now_ms = request.scope[NOW_KEY] = self._world.now_ms
-        lag = self._plan.of_answer("stats_lag", request.url.path, now_ms, request.url.path)
+        lag = self._plan.of_answer("stats_lag", request.url.path, now_ms, request.scope[CALL_KEY])
         if lag is not None:
-            counters = campaign.counters_at(now_ms - int(1000 * (lag.amount or _LAG_S)))
+            lag_s = VARYING_S["stats_lag"] if lag.amount is None else lag.amount
+            counters = campaign.counters_at(now_ms - int(1000 * lag_s))
         else:
             counters = campaign.counters.copy()
             await self._deliveries_ended()
@@ -161,14 +160,25 @@ class Api:
         """Ours, not Leadterra's: what should be mended before a start."""
         await self._catch_up()
         campaign = self._campaign(request)
-        found = []
-        for gap in gaps(campaign.fields(), campaign.steps):
-            found.append({"email": gap.email, "step": gap.step, "field": gap.field, "tokens": gap.tokens})
-            if len(found) == _GAPS_MAX:
-                break
-        malformed, duplicates = sorted(campaign.malformed), sorted(campaign.duplicates)
-        ok = not (found or malformed or duplicates)
-        return answer({"ok": ok, "gaps": found, "malformed": malformed, "duplicates": duplicates})
+        found: list[dict[str, Any]] = []
+        total = 0
+        for total, gap in enumerate(gaps(campaign.fields(), campaign.steps), 1):
+            if total <= _LISTED_MAX:
+                found.append({"email": gap.email, "step": gap.step, "field": gap.field, "tokens": gap.tokens})
+        malformed, duplicates = sorted(campaign.upload.malformed), sorted(campaign.upload.duplicates)
+        totals = {"gaps": total, "malformed": len(malformed), "duplicates": len(duplicates)}
+        lacking = _lacking(campaign)
+        return answer(
+            {
+                "ok": not lacking and not any(totals.values()),
+                "lacking": lacking,
+                "gaps": found,
+                "malformed": malformed[:_LISTED_MAX],
+                "duplicates": duplicates[:_LISTED_MAX],
+                "totals": totals,
+                "truncated": max(totals.values()) > _LISTED_MAX,
+            }
+        )
 
     async def register(self, request: Request) -> Response:
         url, events = bodies.webhook(await read(request))
@@ -187,9 +197,7 @@ class Api:
         """Post these events to this URL from now on."""
         world = self._world
         tail = world.chance.draws("webhook", str(len(self._courier.webhooks))).tail
-        webhook = Webhook(f"wh_{ulid(world.now_ms, tail)}", url, events, world.now_ms, Book())
-        self._courier.webhooks.append(webhook)
-        return webhook
+        return self._courier.register(f"wh_{ulid(world.now_ms, tail)}", url, events, world.now_ms)
 
     async def replies(self, request: Request) -> Response:
         query = request.query_params
@@ -256,6 +264,7 @@ def _shown(campaign: Campaign) -> dict[str, Any]:
     }
 
 
-def _remember(addresses: set[str], email: str) -> None:
-    if len(addresses) < _REMEMBERED_MAX:
-        addresses.add(email[:500])
+def _lacking(campaign: Campaign) -> list[str]:
+    """The codes of what a start would be refused for."""
+    has = {"no_leads_enrolled": bool(campaign.enrollments), "no_sequence_steps": bool(campaign.steps)}
+    return [code for code in _LACKING if not has[code]]

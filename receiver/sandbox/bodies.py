@@ -39,7 +39,9 @@ def name(body: Json) -> str:
 
 
 def steps(body: Json) -> list[Step]:
-    """`sequenceSteps`, which may be absent."""
+    """`sequenceSteps`, which may be absent. Unknown fields are ignored, except what likely means that one."""
+    if "steps" in body and "sequenceSteps" not in body:
+        raise invalid("'steps' is no field of a campaign; send 'sequenceSteps'.")
     given = body.get("sequenceSteps")
     if given is None:
         return []

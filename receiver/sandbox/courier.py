@@ -42,6 +42,7 @@ class Courier:
         timeout_s: float,
     ) -> None:
         self.webhooks: list[Webhook] = []
+        self.happened: list[Happening] = []
         self._writing = writing
         self._plan = plan
         self._chance = chance
@@ -58,11 +59,18 @@ class Courier:
         self._workers: set[asyncio.Task[None]] = set()
         self._working = 0  # not the size of the set: a task leaves that only a moment after its end
 
+    def register(self, webhook_id: str, url: str, events: tuple[str, ...], now_ms: int) -> Webhook:
+        """From now on post these events to this URL."""
+        webhook = Webhook(webhook_id, url, events, now_ms, len(self.happened))
+        self.webhooks.append(webhook)
+        return webhook
+
     def take(self, happening: Happening) -> None:
-        """An event happened: plan its deliveries."""
+        """An event happened: plan its deliveries. It is kept: a webhook that comes later has missed it."""
+        self.happened.append(happening)
         for number, webhook in enumerate(self.webhooks):
             if happening.event.value in webhook.events:
-                self._plan_event(webhook, happening, f"{number}:{happening.key}")
+                self._plan_event(webhook, happening, number)
 
     def next_ms(self) -> int | None:
         """When the next try is due in simulated time."""
@@ -70,7 +78,7 @@ class Courier:
 
     def pending(self, webhook: Webhook) -> int:
         """Events that may still arrive."""
-        return webhook.events_due - webhook.delivered - len(webhook.book.entries)
+        return webhook.events_due - webhook.delivered - len(webhook.book)
 
     def start_due(self, now_ms: int) -> None:
         """Begin what is due."""
@@ -101,19 +109,20 @@ class Courier:
             done.cancel()
         await self._poster.close()
 
-    def _plan_event(self, webhook: Webhook, happening: Happening, key: str) -> None:
+    def _plan_event(self, webhook: Webhook, happening: Happening, number: int) -> None:
         webhook.events_due += 1
         at_ms = happening.at_ms
-        rule = self._plan.taking_event(happening.event.value, happening.campaign_id, at_ms, key)
+        rule = self._plan.taking_event(happening, number)
         if rule is None:
             self._plan_try(Delivery(webhook, happening, at_ms))
             return
-        unit = self._chance.unit("shift", key)
+        unit = self._chance.unit("shift", f"{number}:{happening.key}")
         if rule.fault in _WITHHELD_AT_ONCE:
             webhook.book.withhold(happening, rule.fault, at_ms)
         if rule.fault in ("silence", "drop"):
             return
         delivery = Delivery(webhook, happening, self._shifted_ms(rule, at_ms, unit), rule)
+        webhook.late += delivery.first_ms > at_ms
         self._plan_try(delivery)
         if rule.fault == "duplicate":
             webhook.duplicates += 1

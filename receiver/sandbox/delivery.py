@@ -1,6 +1,6 @@
 """One webhook delivery: what is sent for an event, when, and how often."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -10,7 +10,6 @@ from receiver.sandbox.happenings import Event, Happening
 from receiver.sandbox.options import Schedule
 from receiver.sandbox.shapes import Shapes, payload
 from receiver.sandbox.times import iso
-from receiver.sandbox.truth import Book
 
 _MINUTE_MS = 60_000
 # leadterra-api.md, section 1: the waits after a failed try.
@@ -29,19 +28,42 @@ def due_ms(schedule: Schedule, first_ms: int, attempt: int) -> int:
     return first_ms + (sum(WAITS_MS[:attempt]) if schedule == "cumulative" else WAITS_MS[attempt - 1])
 
 
+class Book:
+    """What one webhook was to bring and did not: reason and time by event."""
+
+    def __init__(self) -> None:
+        # By identity: an event is one object for all webhooks, and is kept as long as the sandbox runs.
+        self._entries: dict[int, tuple[str, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def withhold(self, happening: Happening, reason: str, at_ms: int) -> None:
+        self._entries[id(happening)] = (reason, at_ms)
+
+    def entry(self, happening: Happening) -> tuple[str, int] | None:
+        """Reason and time, or None if the webhook brought the event or may still bring it."""
+        return self._entries.get(id(happening))
+
+
 @dataclass(slots=True)
 class Webhook:
-    """Where events are posted to; `book` holds what it withheld, the counts are of events and tries."""
+    """Where events are posted to; the counts are of events and tries; `late` came later than they had to on purpose.
+
+    `book` holds what it withheld; `happened_before` is the number of events before its registration.
+    """
 
     id: str
     url: str
     events: tuple[str, ...]
     created_ms: int
-    book: Book
+    happened_before: int = 0
+    book: Book = field(default_factory=Book)
     events_due: int = 0
     delivered: int = 0
     attempts: int = 0
     duplicates: int = 0
+    late: int = 0
     extra: int = 0
 
 

@@ -3,15 +3,16 @@
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from receiver.errors import ConfigurationError
 from receiver.leadterra.payloads import epoch_ms
-from receiver.sandbox.chance import Chance
-from receiver.sandbox.happenings import EVENTS
+from receiver.sandbox.chance import Chance, between
+from receiver.sandbox.happenings import EVENTS, Happening
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])", re.ASCII)
@@ -31,6 +32,11 @@ DELIVERY_FAULTS = (
 )
 ANSWER_FAULTS = ("rate_limit", "server_error", "html", "truncated", "slow", "stats_lag", "clock_skew")
 FAULTS = (*DELIVERY_FAULTS, "rotate_secret", *ANSWER_FAULTS)
+# Faults whose amount may be drawn for every call, and their seconds unless given.
+VARYING_S = {"stats_lag": 300.0, "clock_skew": 300.0}
+KINDS = ("hard", "soft", "first")
+# In place of a webhook's: a limit of calls.
+_CALLS = -1
 # These concern everything in their stretch unless a share is given, and need its end.
 _STRETCHES = ("silence", "burst")
 
@@ -39,9 +45,11 @@ _STRETCHES = ("silence", "burst")
 class Rule:
     """One fault. `from_s` and `to_s` count simulated seconds from the sandbox's start.
 
-    `event` and `campaign` narrow a fault of deliveries; `path` one of answers (a part of the path).
-    `amount` is what the fault needs: seconds of `delay`, `reorder`, `slow`, `clock_skew` and `stats_lag`, the
-    status of `server_error`, the seconds of `rate_limit`, the attempts of `corrupt_signature` (0: all).
+    `event`, `campaign` (its id or name) and `kind` (`hard` or `soft` of bounces, `first` of a lead's replies) narrow
+    a fault of deliveries; `path` one of answers (a part of the path). It takes at most `limit` events on their way
+    to each webhook, or calls. `amount` is what the fault needs: seconds of `delay`, `reorder`, `slow`, `clock_skew`
+    and `stats_lag`, the status of `server_error`, the seconds of `rate_limit`, the attempts of `corrupt_signature`
+    (0: all). `varies`: every call draws its own, of `stats_lag` from 0 to `amount`, of `clock_skew` from -`amount`.
     """
 
     fault: str
@@ -50,44 +58,66 @@ class Rule:
     to_s: float = math.inf
     event: str | None = None
     campaign: str | None = None
+    kind: str | None = None
+    limit: int | None = None
     path: str | None = None
     amount: float | None = None
     secret: str | None = field(default=None, repr=False)
     as_date: bool = False
+    varies: bool = False
 
     def covers(self, at_s: float) -> bool:
         return self.from_s <= at_s < self.to_s
+
+    def concerns(self, happening: Happening) -> bool:
+        """Whether the event is one of those that the rule is about."""
+        return (
+            self.event in (None, happening.event.value)
+            and self.campaign in (None, happening.campaign_id, happening.campaign_name)
+            and self.kind in (None, happening.bounce_type or ("first" if happening.is_first else ""))
+        )
 
 
 @dataclass(slots=True)
 class Plan:
     """Which rules there are, and whom they take; the same seed takes the same events."""
 
-    rules: Sequence[Rule]
+    rules: InitVar[Iterable[Rule]]
     chance: Chance
     start_ms: int
     _by_fault: dict[str, list[tuple[int, Rule]]] = field(default_factory=dict)
+    _rules: int = 0
+    _taken: Counter[tuple[int, int]] = field(default_factory=Counter)
 
-    def __post_init__(self) -> None:
-        for number, rule in enumerate(self.rules):
-            self._by_fault.setdefault(rule.fault, []).append((number, rule))
+    def __post_init__(self, rules: Iterable[Rule]) -> None:
+        for rule in rules:
+            self.add(rule)
 
-    def taking_event(self, event: str, campaign: str, at_ms: int, key: str) -> Rule | None:
-        """The delivery fault that befalls an event, or None."""
-        at_s = (at_ms - self.start_ms) / 1000
+    def add(self, rule: Rule) -> None:
+        """From now on this goes wrong too."""
+        self._by_fault.setdefault(rule.fault, []).append((self._rules, rule))
+        self._rules += 1
+
+    def seconds_at(self, at_ms: int) -> float:
+        """A time as rules have it: simulated seconds since the start."""
+        return (at_ms - self.start_ms) / 1000
+
+    def taking_event(self, happening: Happening, webhook: int) -> Rule | None:
+        """The delivery fault that befalls an event on its way to a webhook (its place), or None."""
+        at_s = self.seconds_at(happening.at_ms)
+        key = f"{webhook}:{happening.key}"
         for fault in DELIVERY_FAULTS:
             for number, rule in self._by_fault.get(fault, ()):
-                narrowed = rule.event in (None, event) and rule.campaign in (None, campaign)
-                if narrowed and rule.covers(at_s) and self._hits(number, rule, key):
+                if rule.concerns(happening) and rule.covers(at_s) and self._takes(number, rule, key, webhook):
                     return rule
         return None
 
     def of_answer(self, fault: str, path: str, at_ms: int, key: str) -> Rule | None:
-        """The rule of this fault that befalls an API call, or None."""
-        at_s = (at_ms - self.start_ms) / 1000
+        """The rule of this fault that befalls an API call, or None; its amount is drawn if it varies."""
+        at_s = self.seconds_at(at_ms)
         for number, rule in self._by_fault.get(fault, ()):
-            if (rule.path or "") in path and rule.covers(at_s) and self._hits(number, rule, key):
-                return rule
+            if (rule.path or "") in path and rule.covers(at_s) and self._takes(number, rule, key, _CALLS):
+                return self._drawn(number, rule, key) if rule.varies else rule
         return None
 
     def secret_at(self, at_ms: int, first: str) -> str:
@@ -99,8 +129,18 @@ class Plan:
     def ends_at_ms(self, rule: Rule) -> int:
         return self.start_ms + round(rule.to_s * 1000)
 
-    def _hits(self, number: int, rule: Rule, key: str) -> bool:
-        return rule.share >= 1 or self.chance.unit("fault", str(number), key) < rule.share
+    def _takes(self, number: int, rule: Rule, key: str, place: int) -> bool:
+        if rule.limit is not None and self._taken[number, place] >= rule.limit:
+            return False
+        hit = rule.share >= 1 or self.chance.unit("fault", str(number), key) < rule.share
+        if hit and rule.limit is not None:
+            self._taken[number, place] += 1
+        return hit
+
+    def _drawn(self, number: int, rule: Rule, key: str) -> Rule:
+        most = VARYING_S[rule.fault] if rule.amount is None else rule.amount
+        least = -most if rule.fault == "clock_skew" else 0.0
+        return replace(rule, amount=between(least, most, self.chance.unit("amount", str(number), key)))
 
 
 def share_rule(text: str) -> Rule:
@@ -188,6 +228,8 @@ def _rule(entry: object, start_ms: int, problems: list[str]) -> Rule | None:
         problems.append(f"'to' is missing; '{fault}' needs the end of its stretch.")
     if fault == "rotate_secret" and "secret" not in given:
         problems.append("'secret' is missing; 'rotate_secret' needs the new one.")
+    if given.get("varies") and fault not in VARYING_S:
+        problems.append(f"'varies' is true; only {' and '.join(VARYING_S)} can.")
     return None if problems else Rule(**given)
 
 
@@ -215,6 +257,14 @@ def _by(value: object, _start_ms: int) -> float | None:
     return -amount if amount is not None and text.startswith("-") else amount
 
 
+def _kind(value: object, _start_ms: int) -> str | None:
+    return value if isinstance(value, str) and value in KINDS else None
+
+
+def _limit(value: object, _start_ms: int) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
 def _flag(value: object, _start_ms: int) -> bool | None:
     return value if isinstance(value, bool) else None
 
@@ -235,11 +285,14 @@ _READERS: dict[str, tuple[str, Callable[[Any, int], Any], str]] = {
     "to": ("to_s", _moment, "90s, 15m, 6h or 2d after the start, or an RFC 3339 time"),
     "at": ("from_s", _moment, "90s, 15m, 6h or 2d after the start, or an RFC 3339 time"),
     "event": ("event", _event, ", ".join(EVENTS)),
-    "campaign": ("campaign", _text, "a campaign id"),
+    "campaign": ("campaign", _text, "a campaign's id or name"),
+    "kind": ("kind", _kind, "hard or soft of bounces, first of replies"),
+    "limit": ("limit", _limit, "the number of events or calls that it takes at most"),
     "path": ("path", _text, "a part of a path, such as /stats"),
     "by": ("amount", _by, "90s, 15m, 6h or 2d"),
     "status": ("amount", _status, "500 to 599"),
     "attempts": ("amount", _attempts, "1 to 6, or 0 for all"),
     "secret": ("secret", _text, "the new signing secret"),
     "as_date": ("as_date", _flag, "true or false"),
+    "varies": ("varies", _flag, "true or false"),
 }

@@ -22,14 +22,17 @@ _AUTOMATIC = ("out_of_office", "bounce")
 class Happening:
     """One event, before any envelope. Fields that its kind does not have are empty; `step` counts from 0.
 
-    `key` is different for every event and holds no time: what chance about it depends on.
+    `campaign_number` is the campaign's place in the order of creation, `kind` tells several events of one message,
+    or several starts of one campaign, apart. `is_first`: of a reply, that its lead's campaign had none before.
+    All of them are kept, so what can be worked out is.
     """
 
     event: Event
-    key: str
     at_ms: int
+    campaign_number: int
     campaign_id: str
     campaign_name: str
+    kind: str = ""
     email: str = ""
     message_id: str = ""
     step: int = 0
@@ -39,6 +42,14 @@ class Happening:
     reply_id: str = ""
     classification: str = ""
     snippet: str = ""
+    is_first: bool = False
+
+    @property
+    def key(self) -> str:
+        """Different for every event, and without any time: what chance about it depends on."""
+        if self.event is Event.STARTED:
+            return f"start:{self.campaign_number}:{self.kind}"
+        return f"{self.event.value}:{self.campaign_number}:{self.email}:{self.step}:{self.kind}"
 
     @property
     def is_human(self) -> bool:

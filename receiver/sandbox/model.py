@@ -75,10 +75,18 @@ class Counters:
 
 
 @dataclass(slots=True)
+class Upload:
+    """What should be mended in a list of leads: malformed addresses, and those that come twice."""
+
+    malformed: set[str] = field(default_factory=set)
+    duplicates: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
 class Campaign:
     """One campaign with everything in it, the `number`th of the workspace.
 
-    `waiting_turn` says whether the senders know that it has ready leads.
+    `waiting_turn` says whether the senders know that it has ready leads; `upload` is the latest, taken or not.
     """
 
     number: int
@@ -95,8 +103,7 @@ class Campaign:
     waiting_turn: bool = False
     counters: Counters = field(default_factory=Counters)
     replies: list[Happening] = field(default_factory=list)
-    duplicates: set[str] = field(default_factory=set)
-    malformed: set[str] = field(default_factory=set)
+    upload: Upload = field(default_factory=Upload)
     history: deque[tuple[int, Counters]] = field(default_factory=lambda: deque(maxlen=_HISTORY_MAX))
 
     def remember(self, now_ms: int) -> None:
@@ -106,7 +113,7 @@ class Campaign:
             self.history.append((minute, self.counters.copy()))
 
     def counters_at(self, at_ms: int) -> Counters:
-        """The counters as of the beginning of that minute, as far back as they are kept."""
+        """The counters as of the beginning of that minute; the oldest that are kept, if it is before them."""
         for minute, counters in self.history:
             if minute >= at_ms // MINUTE_MS:
                 return counters

@@ -43,7 +43,7 @@ class Sandbox:
 
     `clock` replaces the one of the options (`start_ms`, `speed`); `transport` replaces the network under the
     webhooks, for instance by `httpx.ASGITransport`. A caller with a clock that it moves by hand uses
-    `settle` in place of `run`. Close it in the end.
+    `settle` in place of `run`. `plan.add` lets more go wrong meanwhile. Close it in the end.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Sandbox:
         self.truth = Truth(sent_when_delivered=options.message_sent_means == "delivered")
         self.world = World(options, start_ms, self._announce)
         shapes = shapes_named(options.shapes)
-        plan = Plan(options.faults, self.world.chance, start_ms)
+        self.plan = plan = Plan(options.faults, self.world.chance, start_ms)
         poster = TransportPoster(transport) if transport else SocketPoster()
         self.courier = Courier(
             Writing(shapes, plan, options.webhook_secret, restamp=options.restamp),

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from receiver.sandbox.agenda import Agenda
 from receiver.sandbox.chance import Chance, Draws, between, ulid
@@ -110,8 +110,10 @@ class World:
         # Two starts of one campaign are told apart by their times alone.
         campaign.started_ms = max(self.now_ms, campaign.started_ms + 1)
         campaign.starts += 1
-        key = f"start:{campaign.number}:{campaign.starts}"
-        self._announce(Happening(Event.STARTED, key, campaign.started_ms, campaign.id, campaign.name))
+        kind = str(campaign.starts)
+        self._announce(
+            Happening(Event.STARTED, campaign.started_ms, campaign.number, campaign.id, campaign.name, kind)
+        )
         if first:
             for enrollment in campaign.enrollments.values():
                 self._enter(campaign, enrollment)
@@ -234,7 +236,13 @@ class World:
         classification, snippet = self._outcomes.reply(draws.units[0], again=number > 1)
         reply_id = f"rpl_{ulid(self.now_ms, draws.tail)}"
         happening = self._tell(
-            transit, Event.REPLY, reply_id=reply_id, classification=classification, snippet=snippet
+            transit,
+            Event.REPLY,
+            "" if number == 1 else str(number),
+            reply_id=reply_id,
+            classification=classification,
+            snippet=snippet,
+            is_first=not enrollment.replied,
         )
         campaign.replies.append(happening)
         if not enrollment.replied:
@@ -244,15 +252,16 @@ class World:
         if self._outcomes.writes_again(classification, draws.units[1]):
             self.agenda.plan(self.now_ms + int(between(1, 5, draws.units[2]) * DAY_MS), self._reply, transit, 2)
 
-    def _tell(self, transit: _Transit, event: Event, kind: str = "", **more: str) -> Happening:
+    def _tell(self, transit: _Transit, event: Event, kind: str = "", **more: Any) -> Happening:
         """Announce an event about a message; `kind` tells several of one event apart."""
         campaign = transit.campaign
         happening = Happening(
             event,
-            f"{event.value}:{_key(campaign, transit.enrollment, transit.step)}:{kind}",
             self.now_ms,
+            campaign.number,
             campaign.id,
             campaign.name,
+            kind,
             transit.enrollment.lead.email,
             transit.message_id,
             transit.step,

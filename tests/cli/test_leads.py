@@ -77,10 +77,23 @@ def test_a_missing_file_exits_1(tmp_path: Path) -> None:
     assert result.stderr == f"'{tmp_path / 'none.json'}' cannot be read: No such file or directory.\n"
 
 
-def test_steps_under_another_name_are_no_clean_bill(tmp_path: Path) -> None:
-    result = run(tmp_path, GOOD, {"steps": STEPS})
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ({"steps": STEPS}, "steps.json': 'steps' is no field of a campaign; send 'sequenceSteps'."),
+        ({"sequence": STEPS}, "has no steps; give a list of them, or an object with 'sequenceSteps'."),
+    ],
+)
+def test_steps_under_another_name_are_no_clean_bill(tmp_path: Path, steps: object, words: str) -> None:
+    result = run(tmp_path, GOOD, steps)
     assert result.exit_code == 1
-    assert "has no steps; give a list of them, or an object with 'sequenceSteps'." in result.stderr
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize("header", ["E-mail", "e-mail address", "EMAIL_ADDRESS"])
+def test_a_column_of_addresses_has_many_names(tmp_path: Path, header: str) -> None:
+    result = run(tmp_path, f"{header},First-Name,company\njo@x.org,Jo,X\n")
+    assert (result.exit_code, result.stderr) == (0, "1 leads: 0 gaps, 0 malformed addresses, 0 duplicates.\n")
 
 
 def test_a_row_with_more_values_than_columns_is_not_cut(tmp_path: Path) -> None:

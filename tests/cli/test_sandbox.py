@@ -113,13 +113,17 @@ def test_a_taken_port_exits_1(tmp_path: Path) -> None:
     [
         (["--fault", "drop=7"], "The share of fault 'drop' is '7'; use 0 to 1."),
         (["--start", "yesterday"], "'yesterday' is not a time; use RFC 3339 with offset"),
+        (["--start", "2999-01-01T00:00:00Z"], "'--start': '2999-01-01T00:00:00Z' is not between 2015 and now; use "),
+        (["--start", "9999-12-31T23:59:59Z"], "'--start': '9999-12-31T23:59:59Z' is not between 2015 and now; use "),
+        (["--start", "0001-01-01T00:00:00Z"], "'--start': '0001-01-01T00:00:00Z' is not between 2015 and now; use "),
         (["--webhook-url", "ftp://x"], "'--webhook-url' is not an http or https URL."),
         (["--shapes", "other"], "'other' is not one of 'reference', 'guide', 'concepts'."),
         (["--speed", "0"], "0.0 is not in the range"),
     ],
 )
 def test_wrong_flags_exit_2(flags: list[str], words: str) -> None:
-    result = CliRunner().invoke(cli, ["sandbox", *flags])
+    # A flag that were taken would meet a script that does not exist, and not start a server.
+    result = CliRunner().invoke(cli, ["sandbox", *flags, "--faults", "/none"])
     assert result.exit_code == 2
     assert words in result.stderr
 

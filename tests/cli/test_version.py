@@ -4,10 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from receiver import __version__
-from receiver.cli import cli
+from receiver.cli import COMMANDS, cli
 from tests.cli.conftest import Run
 
 SCRIPT = str(Path(sys.executable).with_name("leadterra-receiver"))
@@ -25,8 +26,15 @@ def test_the_version_needs_no_configuration_and_no_command(run: Run) -> None:
     assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
 
 
+def test_a_start_imports_only_the_command_that_is_asked_for(tmp_path: Path) -> None:
+    listing = "import sys; from receiver.cli import main; sys.argv[1:] = ['keys', '--help']\ntry: main()\n"
+    listing += "finally: print(sorted({'uvicorn', 'httpx', 'receiver.app'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", listing], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_a_command_comes_with_the_issue_that_names_it() -> None:
-    assert set(cli.commands) == {
+    assert set(COMMANDS) == {
         "config",
         "demo",
         "health",
@@ -40,12 +48,14 @@ def test_a_command_comes_with_the_issue_that_names_it() -> None:
     }
 
 
-@pytest.mark.parametrize("name", sorted(cli.commands))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_help_in_one_sentence_or_two(run: Run, name: str) -> None:
     result = run(name, "--help")
     assert result.exit_code == 0
     assert result.stdout.startswith(f"Usage: cli {name} ")
-    assert cli.commands[name].help
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert command.help
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["verify", "--nonsense"], ["serve", "--port", "x"]])

@@ -12,16 +12,22 @@ def held(reason: str, event: str = "message.sent") -> dict[str, str]:
     return {"reason": reason, "event": event}
 
 
-def truth(*withheld: dict[str, str], duplicates: int = 0) -> dict[str, Any]:
+def truth(*withheld: dict[str, str], duplicates: int = 0, late: int = 0) -> dict[str, Any]:
     """One campaign that sent ten, of which one never arrived."""
     campaign = {"campaignId": "c", "name": "Hotels", "figures": {"sent": 10}, "expected": {"sent": 9}}
-    return {"campaigns": [campaign], "webhooks": [{"duplicates": duplicates}], "withheld": list(withheld)}
+    return {
+        "campaigns": [campaign],
+        "webhooks": [{"duplicates": duplicates, "late": late}],
+        "withheld": list(withheld),
+    }
 
 
 def compared(
-    *withheld: dict[str, str], sent: int = 9, pending: int = 0, duplicates: int = 0, **more: Any
+    *withheld: dict[str, str], sent: int = 9, pending: int = 0, duplicates: int = 0, late: int = 0, **more: Any
 ) -> Comparison:
-    return compare(truth(*withheld, duplicates=duplicates), Reading({"c": {"sent": sent}}, **more), pending)
+    return compare(
+        truth(*withheld, duplicates=duplicates, late=late), Reading({"c": {"sent": sent}}, **more), pending
+    )
 
 
 def test_what_was_withheld_may_be_missing() -> None:
@@ -80,6 +86,7 @@ def test_drops_are_missing_as_they_must_be() -> None:
             compared(duplicates=4, outcomes={"duplicate": 5}, repeated=1),
             "4 events sent twice: 4 copies recognised, and each counted once.",
         ),
+        (compared(late=7), "7 events late or in another order: counted at the time they happened."),
         (
             compared(outcomes={"signature_invalid": 2}),
             "2 deliveries with a wrong signature: refused, and counted when they came again signed well.",

@@ -47,6 +47,17 @@ status = 502
 [[fault]]
 fault = "corrupt_signature"
 attempts = 0
+
+[[fault]]
+fault = "drop"
+event = "message.bounced"
+kind = "hard"
+limit = 2
+
+[[fault]]
+fault = "stats_lag"
+by = "5m"
+varies = true
 """
 
 
@@ -73,6 +84,8 @@ def test_a_script_holds_shares_and_single_faults(tmp_path: Path) -> None:
         Rule("clock_skew", amount=-90),
         Rule("server_error", amount=502),
         Rule("corrupt_signature", amount=0),
+        Rule("drop", event="message.bounced", kind="hard", limit=2),
+        Rule("stats_lag", amount=300, varies=True),
     )
 
 
@@ -95,6 +108,17 @@ def test_a_script_holds_shares_and_single_faults(tmp_path: Path) -> None:
         (
             '[[fault]]\nfault = "rotate_secret"\nsecret = 77',
             ["fault 1: 'secret' is not a secret; use the new signing secret."],
+        ),
+        (
+            '[[fault]]\nfault = "slow"\nvaries = true',
+            ["fault 1: 'varies' is true; only stats_lag and clock_skew can."],
+        ),
+        (
+            '[[fault]]\nfault = "drop"\nlimit = -1\nkind = "last"',
+            [
+                "fault 1: 'limit' is -1; use the number of events or calls that it takes at most.",
+                "fault 1: 'kind' is 'last'; use hard or soft of bounces, first of replies.",
+            ],
         ),
         ('[[fault]]\nfault = "rate_limit"\nas_date = 1', ["fault 1: 'as_date' is 1; use true or false."]),
     ],

@@ -1,5 +1,7 @@
 """Campaigns from draft to paused, call by call."""
 
+from typing import Any
+
 import pytest
 
 from receiver.sandbox.options import Habits
@@ -251,16 +253,68 @@ async def test_preflight_names_gaps_malformed_addresses_and_duplicates(calm: Pla
     await calm.enroll(campaign, [{"email": "jo@x.org", "firstName": "Jo"}, {"email": "jo@x.org"}])
     bad = {"leads": [{"email": "not an address"}]}
     await calm.call("POST", f"/v1/campaigns/{campaign}/leads/bulk", bad, 422)
-    assert await calm.call("GET", f"/v1/campaigns/{campaign}/preflight") == {
+    assert await preflight(calm, campaign) == {
         "ok": False,
+        "lacking": [],
         "gaps": [{"email": "jo@x.org", "step": 1, "field": "bodyHtml", "tokens": ["company"]}],
         "malformed": ["not an address"],
-        "duplicates": ["jo@x.org"],
+        "duplicates": [],
+        "totals": {"gaps": 1, "malformed": 1, "duplicates": 0},
+        "truncated": False,
     }
+
+
+async def preflight(playground: Playground, campaign: str) -> Any:
+    return await playground.call("GET", f"/v1/campaigns/{campaign}/preflight")
 
 
 async def test_preflight_of_good_leads_finds_nothing(calm: Playground) -> None:
     campaign = await calm.draft()
     await calm.enroll(campaign, people(3))
-    body = await calm.call("GET", f"/v1/campaigns/{campaign}/preflight")
-    assert body == {"ok": True, "gaps": [], "malformed": [], "duplicates": []}
+    assert await preflight(calm, campaign) == {
+        "ok": True,
+        "lacking": [],
+        "gaps": [],
+        "malformed": [],
+        "duplicates": [],
+        "totals": {"gaps": 0, "malformed": 0, "duplicates": 0},
+        "truncated": False,
+    }
+
+
+async def test_preflight_is_about_the_latest_upload(calm: Playground) -> None:
+    campaign = await calm.draft()
+    await calm.enroll(campaign, [*people(1), *people(1)])
+    assert (await preflight(calm, campaign))["duplicates"] == ["lead0@example.org"]
+    bad = {"leads": [{"email": "not an address"}]}
+    await calm.call("POST", f"/v1/campaigns/{campaign}/leads/bulk", bad, 422)
+    assert (await preflight(calm, campaign))["malformed"] == ["not an address"]
+    await calm.enroll(campaign, people(2))
+    assert (await preflight(calm, campaign))["ok"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "leads", "lacking"),
+    [
+        ([], 0, ["no_leads_enrolled", "no_sequence_steps"]),
+        (STEPS, 0, ["no_leads_enrolled"]),
+        ([], 1, ["no_sequence_steps"]),
+    ],
+)
+async def test_preflight_names_what_a_start_would_lack(
+    calm: Playground, steps: object, leads: int, lacking: list[str]
+) -> None:
+    campaign = await calm.draft(steps)
+    await calm.enroll(campaign, people(leads))
+    found = await preflight(calm, campaign)
+    assert (found["ok"], found["lacking"]) == (False, lacking)
+
+
+async def test_preflight_says_when_a_list_is_cut(calm: Playground) -> None:
+    campaign = await calm.draft(STEPS[:1])
+    await calm.enroll(campaign, [{"email": lead["email"]} for lead in people(501)])
+    found = await preflight(calm, campaign)
+    assert (len(found["gaps"]), found["totals"]["gaps"], found["truncated"]) == (1000, 1002, True)
+    await calm.enroll(campaign, [*people(1001), *people(1001)])
+    found = await preflight(calm, campaign)
+    assert (len(found["duplicates"]), found["totals"]["duplicates"], found["truncated"]) == (1000, 1001, True)

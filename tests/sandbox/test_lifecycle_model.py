@@ -77,6 +77,25 @@ class Life(RuleBasedStateMachine):
         for campaign_id, sent in before.items():
             assert self.world.campaigns[campaign_id].counters.sent == sent
 
+    def teardown(self) -> None:
+        """However it was left: once everything runs, everybody who may gets every step."""
+        for campaign in self.world.campaigns.values():
+            if not self.leads[campaign.id]:
+                self.enroll(campaign, [f"last@{campaign.number}.example.org"])
+            self.start(campaign)
+        assert self.world.agenda.advance(self.world.now_ms + 400 * DAY_MS, 1_000_000)
+        got: dict[tuple[str, str], list[int]] = {}
+        for event in self.sent():
+            got.setdefault((event.campaign_id, event.email), []).append(event.step)
+        for campaign in self.world.campaigns.values():
+            for email in self.leads[campaign.id] - self.suppressed_now() - self.repliers(campaign):
+                assert got.get((campaign.id, email), []) == list(range(len(campaign.steps)))
+            assert campaign.counters.queued == 0
+
+    def repliers(self, campaign: Campaign) -> set[str]:
+        replies = (event for event in self.announced if event.event is Event.REPLY)
+        return {event.email for event in replies if event.campaign_id == campaign.id}
+
     def suppressed_now(self) -> set[str]:
         hard = {event.email for event in self.announced if event.bounce_type == "hard"}
         return hard | set(self.suppressed)
@@ -129,15 +148,12 @@ class Life(RuleBasedStateMachine):
         """Leads of a started campaign that have steps left and were not taken out."""
         if self.status[campaign.id] == "draft":
             return 0
-        replied = {
-            event.email for event in self.announced if event.event is Event.REPLY and event.campaign_id == campaign.id
-        }
         last = {
             event.email
             for event in self.sent()
             if event.campaign_id == campaign.id and event.step == len(campaign.steps) - 1
         }
-        return len(self.leads[campaign.id] - replied - last - self.suppressed_now())
+        return len(self.leads[campaign.id] - self.repliers(campaign) - last - self.suppressed_now())
 
 
 TestLife: Any = Life.TestCase

@@ -11,10 +11,24 @@ import httpx
 import pytest
 
 from receiver.app import Service
+from receiver.sandbox import insight
 from receiver.sandbox.faults import Rule
+from receiver.sandbox.happenings import EVENTS
 from receiver.sandbox.options import Habits
 from receiver.settings import Settings, load
-from tests.sandbox.conftest import DAY_MS, HOUR_MS, MINUTE_MS, SECRET, HandClock, Playground, is_signed, playing
+from tests.sandbox.conftest import (
+    CALM,
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    SECRET,
+    STEPS,
+    URL,
+    HandClock,
+    Playground,
+    is_signed,
+    playing,
+)
 
 LIVELY = Habits(0.05, 0.08, 0.5, 0.3, 0.3)
 EVERYTHING = (
@@ -99,6 +113,79 @@ async def test_what_was_got_and_what_was_withheld_is_the_truth(seed: int) -> Non
 @pytest.mark.parametrize("seed", range(4, 54))
 async def test_that_holds_for_fifty_seeds(seed: int) -> None:
     await _got_plus_withheld_is_the_truth(seed)
+
+
+async def register(playground: Playground, *events: str, url: str = URL) -> str:
+    body = await playground.call("POST", "/v1/webhooks", {"url": url, "events": list(events)}, 201)
+    return str(body["id"])
+
+
+async def why_withheld(playground: Playground, query: str = "") -> Counter[tuple[str, str]]:
+    truth = await playground.call("GET", f"/_sandbox/truth{query}")
+    return Counter((row["event"], row["reason"]) for row in truth["withheld"])
+
+
+async def test_what_nobody_subscribes_to_is_withheld() -> None:
+    async with playing(habits=CALM, webhook_url=None) as one:
+        webhook = await register(one, "message.sent")
+        await one.running(2)
+        await one.pass_ms(9 * DAY_MS)
+        truth = await one.truth()
+        assert await why_withheld(one) == {("campaign.started", "not_subscribed"): 1}
+    counts = {name: truth["webhooks"][0][name] for name in ("id", "events", "delivered", "withheld", "pending")}
+    assert counts == {"id": webhook, "events": 5, "delivered": 4, "withheld": 1, "pending": 0}
+    assert (truth["events"], truth["campaigns"][0]["expected"]["starts"]) == (5, 0)
+
+
+async def test_what_happened_before_the_first_webhook_is_withheld() -> None:
+    async with playing(habits=CALM, webhook_url=None) as one:
+        await one.running(2)
+        await one.pass_ms(HOUR_MS)
+        unheard = (await one.truth())["campaigns"][0]
+        await register(one, *EVENTS)
+        await one.pass_ms(9 * DAY_MS)
+        truth = await one.truth()
+    assert not any(unheard["expected"].values())
+    assert {row["reason"] for row in truth["withheld"]} == {"not_registered"}
+    assert {row["withheldAt"] == row["occurredAt"] for row in truth["withheld"]} == {True}
+    assert (truth["campaigns"][0]["figures"]["sent"], truth["campaigns"][0]["expected"]["sent"]) == (4, 2)
+
+
+async def test_one_webhook_that_brings_an_event_is_enough() -> None:
+    async with playing(habits=CALM, webhook_url=None) as two:
+        first = await register(two, "message.sent", "campaign.started")
+        second = await register(two, "message.sent", url="https://other.example/x")
+        two.recorder.status = lambda request: 204 if request.url.host == "other.example" else 500
+        await two.running(2, STEPS[:1])
+        await two.pass_ms(2 * DAY_MS)
+        assert await why_withheld(two) == {("campaign.started", "gave_up"): 1}
+        gave_up = {("campaign.started", "gave_up"): 1, ("message.sent", "gave_up"): 2}
+        assert await why_withheld(two, f"?webhookId={first}") == gave_up
+        assert await why_withheld(two, f"?webhookId={second}") == {("campaign.started", "not_subscribed"): 1}
+
+
+async def test_what_another_webhook_may_still_bring_is_not_withheld() -> None:
+    faults = (Rule("drop", event="message.sent"),)
+    async with playing(habits=CALM, faults=faults, webhook_url=None) as two:
+        await register(two, "message.sent")
+        await register(two, "campaign.started", url="https://other.example/x")
+        two.recorder.status = lambda request: 500
+        await two.running(1, STEPS[:1])
+        await two.pass_ms(HOUR_MS)
+        assert await why_withheld(two) == {("message.sent", "drop"): 1}
+        await two.pass_ms(DAY_MS)
+        assert await why_withheld(two) == {("message.sent", "drop"): 1, ("campaign.started", "gave_up"): 1}
+
+
+async def test_a_long_list_comes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(insight, "_ROWS", 2)
+    async with playing(habits=CALM, webhook_url=None) as one:
+        assert (await one.truth())["withheld"] == []
+        await one.running(3)
+        await one.pass_ms(9 * DAY_MS)
+        whole = one.sandbox.insight.truth([])
+        assert len(whole["withheld"]) == 7
+        assert await one.truth() == whole
 
 
 def settings_for(folder: Path) -> Settings:

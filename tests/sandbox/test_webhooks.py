@@ -143,6 +143,7 @@ async def test_delayed_and_reordered_deliveries_come_later() -> None:
         await late.running(1, ONE_STEP)
         await late.pass_ms(DAY_MS)
         assert minutes_of(late) == [10]
+        assert (await late.truth())["webhooks"][0]["late"] == 2
         assert 0 < minutes_of(late, "message.sent")[0] < 2
 
 
