@@ -12,16 +12,21 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+import httpx
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
 from receiver.clock import Clock, SimulatedClock, SystemClock
 from receiver.errors import CommandError
+from receiver.ingest.books import StoreBooks
+from receiver.ingest.intake import Intake
 from receiver.ingest.meters import Meters
 from receiver.ingest.quarantine import Retrying
 from receiver.ingest.rebuild import Rebuilding
 from receiver.ingest.writer import Limits, Writer
+from receiver.reconcile.service import Reconciliation
+from receiver.reconcile.watch import alarm_counts
 from receiver.settings import Settings
 from receiver.storage.lock import DatabaseLock, Holder
 from receiver.storage.sqlite.store import Readers, Store
@@ -65,6 +70,7 @@ class Service:
     store: Store
     readers: Readers
     probes: Readers
+    reconciliation: Reconciliation
     token: str
     shutdown_timeout_s: float
 
@@ -75,10 +81,11 @@ class Service:
         token: str,
         own_addresses: frozenset[str] = frozenset(),
         clock: Clock | None = None,
+        leadterra: httpx.AsyncBaseTransport | None = None,
     ) -> "Service":
         """Opens the database and starts the writer. The caller holds the database's lock.
 
-        `clock` is the one that the settings ask for unless given.
+        `clock` is the one that the settings ask for unless given; `leadterra` replaces the network to its API.
         """
         clock = clock or clock_of(settings)
         path = settings.database_path
@@ -93,6 +100,15 @@ class Service:
             writer = Writer(store, clock, _limits(settings), meters)
             body_reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
             rebuilding = Rebuilding(path, store, writer, clock)
+            reconciliation = Reconciliation(
+                settings,
+                StoreBooks(store, readers, writer.exclusively),
+                clock,
+                Intake(meters, writer, clock),
+                writer.new_campaign,
+                lambda active: meters.show_alarms(alarm_counts(active)),
+                leadterra,
+            )
             handlers = Handlers(
                 Campaigns(readers),
                 Events(readers),
@@ -117,9 +133,19 @@ class Service:
             )
             app = router(webhook, table(handlers), surroundings)
             await writer.start()
+            await reconciliation.start()
             opened.pop_all()
         return cls(
-            app, writer, body_reader, rebuilding, store, readers, probes, token, settings.server.shutdown_timeout_s
+            app,
+            writer,
+            body_reader,
+            rebuilding,
+            store,
+            readers,
+            probes,
+            reconciliation,
+            token,
+            settings.server.shutdown_timeout_s,
         )
 
     def drain(self) -> None:
@@ -129,6 +155,7 @@ class Service:
 
     async def close(self) -> None:
         """Commit what waits and close the database."""
+        await self.reconciliation.close()
         await self.rebuilding.close()
         await self.writer.close()
         await self.readers.close()

@@ -1,5 +1,8 @@
 """The service's own metrics, for Prometheus; no label ever comes from a payload."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 # Every answer that the webhook gives; each is there from the start, so that a rate sees the first one.
@@ -17,6 +20,14 @@ OUTCOMES = (
 )
 _COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BATCH_BUCKETS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
+
+
+@dataclass(slots=True)
+class Rejected:
+    """Deliveries in a row that matched no secret, and when the first came (epoch milliseconds)."""
+
+    count: int
+    since: int
 
 
 class Meters:
@@ -52,12 +63,45 @@ class Meters:
             "Time of the last delivery that was taken in.",
             registry=self.registry,
         )
+        self._alarms = Gauge(
+            "receiver_alarms", "Alarms that are not over, by what they are about.", ["code"], registry=self.registry
+        )
         self._outcomes = dict.fromkeys(OUTCOMES, 0)
         self._last_delivery_ms = 0
+        self.arrivals: dict[str, int] = {}
+        self.rejected: Rejected | None = None
+        self.refused = 0
+        self.late_events = 0
 
     def batch(self, events: int, seconds: float) -> None:
         self._batch.observe(events)
         self._commit.observe(seconds)
+
+    def arrived(self, event: str, now_ms: int) -> None:
+        """A webhook of this type was taken in."""
+        self.arrivals[event] = now_ms
+
+    def came_late(self) -> None:
+        """An event came later than any retry should."""
+        self.late_events += 1
+        self.late.inc()
+
+    def refuse(self, outcome: str, now_ms: int, *, shaped: bool) -> None:
+        """Count a refusal; `shaped` when it looked like the sender's."""
+        self.delivery(outcome)
+        if not shaped:
+            return
+        if outcome != "signature_invalid":
+            self.refused += 1
+        elif self.rejected is None:
+            self.rejected = Rejected(1, now_ms)
+        else:
+            self.rejected.count += 1
+
+    def show_alarms(self, counts: Mapping[str, int]) -> None:
+        """How many alarms of each code are not over."""
+        for code, count in counts.items():
+            self._alarms.labels(code).set(count)
 
     def delivery(self, outcome: str) -> None:
         """Count an answer; folded into the counter when it is read, because this runs for every delivery."""
@@ -67,6 +111,7 @@ class Meters:
         """Count a delivery that was taken in."""
         self.delivery(outcome)
         self._last_delivery_ms = now_ms
+        self.rejected = None
 
     def render(self) -> bytes:
         """The exposition text."""

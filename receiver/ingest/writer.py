@@ -49,7 +49,8 @@ class _Waiter:
 class Writer:
     """Owns the store's writing side. `submit` returns once the delivery is durable, else raises.
 
-    `version` moves with every commit that changed an answer. `failed` is set when the store cannot be
+    `version` moves with every commit that changed an answer; `new_campaign` is set when one is seen for the first
+    time. `failed` is set when the store cannot be
     trusted any more (a failed fsync, a damaged file): the process must end.
     """
 
@@ -57,7 +58,9 @@ class Writer:
         self.version = 0
         self.heartbeat = Heartbeat(clock)
         self.failed = asyncio.Event()
+        self.new_campaign = asyncio.Event()
         self._store = store
+        self._campaigns_made = store.campaigns_made
         self._clock = clock
         self._limits = limits
         self._meters = meters
@@ -236,15 +239,20 @@ class Writer:
         self.version += 1
         self.heartbeat.committed(accepted=True, refusals=refusals)
         self._meters.batch(len(deliveries), self._loop.time() - begun)
-        self._count_late(deliveries, outcomes, now)
+        self._note_arrivals(deliveries, outcomes, now)
         return outcomes
 
-    def _count_late(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], now: int) -> None:
-        """Events that come later than any retry should prove the late horizon wrong."""
+    def _note_arrivals(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], now: int) -> None:
+        """What came: of which type, whether later than any retry should, whether of a campaign not seen before."""
         for delivery, outcome in zip(deliveries, outcomes, strict=True):
             event = delivery.parsed
-            if outcome is Outcome.STORED and isinstance(event, Event):
-                self._meters.late.inc(now - event.occurred_at > LATE_HORIZON_MS)
+            if isinstance(event, Event):
+                self._meters.arrived(EVENT_NAMES[event.kind], now)
+                if outcome is Outcome.STORED and now - event.occurred_at > LATE_HORIZON_MS:
+                    self._meters.came_late()
+        if self._store.campaigns_made != self._campaigns_made:
+            self._campaigns_made = self._store.campaigns_made
+            self.new_campaign.set()
 
     async def _beat(self, *, stopped: bool = False) -> None:
         """An empty commit: proves that one works, and extends the stretch of acceptance."""

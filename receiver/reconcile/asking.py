@@ -80,7 +80,7 @@ class Asking:
 
     async def _due(self) -> list[str]:
         now = self._clock.now_ms()
-        tolerance = self._options.interval_s * 500
+        tolerance = int(self._options.interval_s * 500)
         polled = await self._books.read(_polled)
         everything = nothing_arrives(await self._books.read(rows.last_received_at), polled, now)
         return [each.campaign_id for each in polled if everything or is_due(each, now, tolerance)]
@@ -197,7 +197,7 @@ class Asking:
     def _set_waits(self, conn: sqlite3.Connection) -> None:
         """When each campaign that was asked is asked again."""
         polled = _polled(conn)
-        started, interval = self._run.started_at, self._options.interval_s * 1000
+        started, interval = self._run.started_at, int(self._options.interval_s * 1000)
         now = self._clock.now_ms()
         everything = nothing_arrives(rows.last_received_at(conn), polled, now)
         for each in polled:

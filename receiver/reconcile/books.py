@@ -53,7 +53,7 @@ class Run:
 class Options:
     """What the settings say: the interval in simulated seconds (0: on demand only), campaigns to ask besides."""
 
-    interval_s: int = 300
+    interval_s: float = 300.0
     campaign_ids: tuple[str, ...] = ()
     pins: Pins = field(default_factory=Pins)
     concurrency: int = 8

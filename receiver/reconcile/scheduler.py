@@ -33,7 +33,7 @@ class Scheduler:
         self._clock = clock
         self._news = news
         interval_s = 0 if reconciler is None else reconciler.options.interval_s
-        self._interval_ms = interval_s * 1000
+        self._interval_ms = int(interval_s * 1000)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

@@ -187,6 +187,11 @@ def active(conn: sqlite3.Connection) -> list[Alarm]:
     ]
 
 
+def alarm_counts(held: Sequence[Alarm]) -> dict[str, int]:
+    """How many alarms there are of each code."""
+    return {code: sum(alarm.breach.code == code for alarm in held) for code in alarms.CODES}
+
+
 def _update(conn: sqlite3.Connection, breaches: Sequence[Breach], *, counts: bool) -> alarms.Changes:
     held = active(conn)
     changes = alarms.check(held, breaches, counts=counts)

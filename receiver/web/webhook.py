@@ -120,7 +120,7 @@ class Webhook:
             await answer.problem(*problem(refusal.value, text), _CLOSE)
 
     def _count_refusal(self, code: str, *, shaped: bool) -> None:
-        self._meters.delivery(code)
+        self._meters.refuse(code, self._clock.now_ms(), shaped=shaped)
         if shaped:
             self._writer.heartbeat.refused()
 
