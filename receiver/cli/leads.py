@@ -66,6 +66,8 @@ def _read_steps(path: Path) -> list[Step]:
         given = json.loads(_text(path))
     except ValueError as error:
         raise CommandError(f"'{path}' is not JSON: {error}.") from error
+    except RecursionError as error:
+        raise CommandError(f"'{path}' is nested too deep; give a list of steps.") from error
     try:
         steps = bodies.steps(given if isinstance(given, dict) else {"sequenceSteps": given})
     except RefusedError as error:
@@ -80,7 +82,9 @@ def _read_leads(path: Path) -> Iterator[dict[str, str]]:
     try:
         names = [_NAMES.get(_SEPARATORS.sub("", name).lower(), name.strip()) for name in next(reader)]
         if "email" not in names:
-            raise CommandError(f"'{path}' has no column 'email'; its first line must name the columns.")
+            raise CommandError(
+                f"'{path}' has no column 'email'; its first line must name the columns, with commas between them."
+            )
         for values in reader:
             if any(value.strip() for value in values):
                 if len(values) > len(names):

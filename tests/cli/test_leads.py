@@ -57,7 +57,7 @@ def test_good_leads_exit_0_and_print_nothing(tmp_path: Path) -> None:
     ("leads", "steps", "words"),
     [
         ("", STEPS, "leads.csv' is empty; its first line must name the columns."),
-        ("name\nJo", STEPS, "leads.csv' has no column 'email'; its first line must name the columns."),
+        ("email;name\nj@x.org;Jo", STEPS, "leads.csv' has no column 'email'; its first line must name the columns, "),
         (b"email\n\xff@x.org", STEPS, "leads.csv' is not UTF-8; save it as such."),
         ('email\n"' + "x" * 200_000 + '"', STEPS, "is not CSV in line 2: field larger than field limit (131072)."),
         (GOOD, "[", "steps.json' is not JSON: "),
@@ -69,6 +69,14 @@ def test_files_that_cannot_be_used_exit_1(tmp_path: Path, leads: str | bytes, st
     result = run(tmp_path, leads, steps)
     assert result.exit_code == 1
     assert words in result.stderr
+
+
+def test_steps_that_are_nested_too_deep_exit_1(tmp_path: Path) -> None:
+    (tmp_path / "leads.csv").write_text(GOOD)
+    (tmp_path / "steps.json").write_text("[" * 100_000)
+    result = CliRunner().invoke(cli, ["leads", "check", str(tmp_path / "leads.csv"), str(tmp_path / "steps.json")])
+    assert result.exit_code == 1
+    assert "steps.json' is nested too deep; give a list of steps." in result.stderr
 
 
 def test_a_missing_file_exits_1(tmp_path: Path) -> None:
