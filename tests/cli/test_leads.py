@@ -113,3 +113,24 @@ def test_a_row_with_more_values_than_columns_is_not_cut(tmp_path: Path) -> None:
 def test_a_line_separator_inside_a_value_ends_no_row(tmp_path: Path) -> None:
     result = run(tmp_path, "email,firstName,company\njo@x.org,Jo\u2028an,X\n")
     assert (result.exit_code, result.stderr) == (0, "1 leads: 0 gaps, 0 malformed addresses, 0 duplicates.\n")
+
+
+def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
+    leads = "email,firstName,company\n" + "".join(f"a{number}@x.org,Jo,\n" for number in range(1200))
+    result = run(tmp_path, leads)
+    assert result.exit_code == 3
+    assert result.stdout.count("gap") == 1000
+    assert result.stderr.startswith("200 more rows; --json has them all.\n")
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    result = run(tmp_path, "email,firstName,company\n\x1b[31mbad@@x,Jo,X\n")
+    assert result.exit_code == 3
+    assert "\x1b" not in result.stdout
+    assert "\N{REPLACEMENT CHARACTER}[31mbad@@x" in result.stdout
+
+
+def test_a_column_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    result = run(tmp_path, "email,E-Mail\na@x.org,b@x.org\n")
+    assert result.exit_code == 1
+    assert "names the column 'email' more than once; leave one of them." in result.stderr
