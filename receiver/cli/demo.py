@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import uvloop
 
-from receiver.cli.options import config_option, json_option, load_settings
+from receiver.cli.options import NumberRange, config_option, json_option, load_settings
 from receiver.demo.run import Options, run
 from receiver.demo.stage import Ports
 from receiver.log import configure_logging
@@ -20,7 +20,7 @@ _PORT = click.IntRange(0, 65535)
 @click.option("--port", type=_PORT, default=0, help="Port of the receiver; a free one unless given.")
 @click.option("--sandbox-port", type=_PORT, default=0, help="Port of the sandbox; a free one unless given.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same leads.")
-@click.option("--for", "for_s", type=click.FloatRange(10, 3600), metavar="SECONDS", help="End by itself after these.")
+@click.option("--for", "for_s", type=NumberRange(10, 3600), metavar="SECONDS", help="End by itself after these.")
 @click.pass_context
 def demo(
     ctx: click.Context,

@@ -19,6 +19,10 @@ from receiver.sandbox.problems import RefusedError
 from receiver.sandbox.tokens import Findings, Step, check
 
 _SEPARATORS = re.compile(r"[\s_-]")
+# What a terminal would act upon (C0, DEL and C1 controls).
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# More rows than anybody reads; drawing them would take longer than finding them.
+_ROWS_SHOWN = 1000
 # What spreadsheets call the columns that Leadterra has names for.
 _NAMES = {
     "email": "email",
@@ -66,6 +70,8 @@ def _read_steps(path: Path) -> list[Step]:
         given = json.loads(_text(path))
     except ValueError as error:
         raise CommandError(f"'{path}' is not JSON: {error}.") from error
+    except RecursionError as error:
+        raise CommandError(f"'{path}' is nested too deep; give a list of steps.") from error
     try:
         steps = bodies.steps(given if isinstance(given, dict) else {"sequenceSteps": given})
     except RefusedError as error:
@@ -80,7 +86,10 @@ def _read_leads(path: Path) -> Iterator[dict[str, str]]:
     try:
         names = [_NAMES.get(_SEPARATORS.sub("", name).lower(), name.strip()) for name in next(reader)]
         if "email" not in names:
-            raise CommandError(f"'{path}' has no column 'email'; its first line must name the columns.")
+            raise CommandError(
+                f"'{path}' has no column 'email'; its first line must name the columns, with commas between them."
+            )
+        _refuse_repeated(path, names)
         for values in reader:
             if any(value.strip() for value in values):
                 if len(values) > len(names):
@@ -94,6 +103,12 @@ def _read_leads(path: Path) -> Iterator[dict[str, str]]:
         raise CommandError(f"'{path}' is empty; its first line must name the columns.") from None
     except csv.Error as error:
         raise CommandError(f"'{path}' is not CSV in line {reader.line_num}: {error}.") from error
+
+
+def _refuse_repeated(path: Path, names: list[str]) -> None:
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    if repeated:
+        raise CommandError(f"'{path}' names the column '{repeated[0]}' more than once; leave one of them.")
 
 
 def _text(path: Path) -> str:
@@ -116,12 +131,15 @@ def _plain(findings: Findings, count: int) -> dict[str, Any]:
 
 def _print_table(findings: Findings) -> None:
     table = Table("problem", "email", "step", "field", "tokens")
-    for gap in findings.gaps:
-        table.add_row("gap", gap.email, str(gap.step), gap.field, ", ".join(gap.tokens))
-    for email in findings.malformed:
-        table.add_row("malformed", email)
-    for email in findings.duplicates:
-        table.add_row("duplicate", email)
+    rows = [
+        *(("gap", gap.email, str(gap.step), gap.field, ", ".join(gap.tokens)) for gap in findings.gaps),
+        *(("malformed", email) for email in findings.malformed),
+        *(("duplicate", email) for email in findings.duplicates),
+    ]
+    for row in rows[:_ROWS_SHOWN]:
+        table.add_row(*(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", cell) for cell in row))
     console = Console()
     # A pipe has no width: nothing may be cut there.
     Console(width=None if console.is_terminal else 200, markup=False, emoji=False, highlight=False).print(table)
+    if len(rows) > _ROWS_SHOWN:
+        say(f"{len(rows) - _ROWS_SHOWN} more rows; --json has them all.")

@@ -1,5 +1,6 @@
 """What commands share: the options every one takes, loading the settings, and how an error ends a command."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,16 @@ EXIT_DRIFT = 3
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class NumberRange(click.FloatRange):
+    """A number within bounds; unlike click's own it refuses `nan`, which is outside of none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number.", param, ctx)
+        return number
 
 
 def config_option(command: Command) -> Command:

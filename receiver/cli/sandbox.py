@@ -10,7 +10,7 @@ from typing import Any
 import click
 import uvloop
 
-from receiver.cli.options import config_option, load_settings, say
+from receiver.cli.options import NumberRange, config_option, load_settings, say
 from receiver.leadterra.payloads import epoch_ms
 from receiver.log import configure_logging
 from receiver.sandbox import bodies
@@ -57,7 +57,13 @@ def _url(_ctx: click.Context, _parameter: click.Parameter, value: str | None) ->
         raise click.BadParameter(str(error)) from error
 
 
-_SHARE = click.FloatRange(0, 1)
+def _api_key(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not (value.isascii() and value.isprintable() and value.strip() == value != ""):
+        raise click.BadParameter("it is empty, or not plain ASCII; use what fits into a header.")
+    return value
+
+
+_SHARE = NumberRange(0, 1)
 _HABITS = Habits()
 
 
@@ -66,9 +72,9 @@ _HABITS = Habits()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8081, show_default=True, help="0 takes a free one.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same world.")
-@click.option("--speed", type=click.FloatRange(1, 1_000_000), default=1.0, help="Simulated seconds in a real one.")
+@click.option("--speed", type=NumberRange(1, 1_000_000), default=1.0, help="Simulated seconds in a real one.")
 @click.option("--start", "start_ms", callback=_start, metavar="TIME", help="Where the clock begins (RFC 3339).")
-@click.option("--api-key", help="Key that API calls must send; made up and printed unless given.")
+@click.option("--api-key", callback=_api_key, help="Key that API calls must send; made up and printed unless given.")
 @click.option("--webhook-url", callback=_url, help="Register this URL for every event from the start.")
 @click.option("--webhook-secret", help="Signs the webhooks; made up and printed unless given.")
 @click.option("--shapes", type=click.Choice(["reference", "guide", "concepts"]), default="reference")
@@ -78,7 +84,7 @@ _HABITS = Habits()
 @click.option("--restamp", is_flag=True, help="Retries carry a new timestamp.")
 @click.option("--accounts", type=click.IntRange(1, 1000), default=20, show_default=True, help="Sending accounts.")
 @click.option("--daily-capacity", type=click.IntRange(1, 1_000_000), default=500, show_default=True, help="Of each.")
-@click.option("--rate-limit", type=click.FloatRange(0), default=0.0, help="API calls per real second; 0: no limit.")
+@click.option("--rate-limit", type=NumberRange(0), default=0.0, help="API calls per real second; 0: no limit.")
 @click.option("--hard-bounce-rate", "hard_bounce", type=_SHARE, default=_HABITS.hard_bounce, show_default=True)
 @click.option("--soft-bounce-rate", "soft_bounce", type=_SHARE, default=_HABITS.soft_bounce, show_default=True)
 @click.option("--open-rate", "open", type=_SHARE, default=_HABITS.open, show_default=True)

@@ -99,7 +99,11 @@ def _lead(entry: object, path: str, refused: Callable[[str], None]) -> dict[str,
     if not isinstance(custom, dict | None):
         raise invalid(f"'{path}.customFields' is {_kind(custom)}; send an object.")
     given = {**entry, **(custom or {})}
-    fields = {key: _flat(value) for key, value in given.items() if value is not None and key != "customFields"}
+    fields = {
+        key: _flat(value, f"{path}.{key[:100]}")
+        for key, value in given.items()
+        if value is not None and key != "customFields"
+    }
     return {**fields, "email": email.strip()}
 
 
@@ -182,14 +186,14 @@ def _text(value: object, path: str, longest: int) -> str:
     return value
 
 
-def _flat(value: object) -> str:
+def _flat(value: object, path: str) -> str:
     """A field as a token renders it."""
     if isinstance(value, str):
         return value
     try:
         return orjson.dumps(value).decode()
     except TypeError as error:
-        raise invalid("A field of 'leads' is nested too deep; send plain values.") from error
+        raise invalid(f"'{path}' is nested too deep; send a plain value.") from error
 
 
 def _unprocessable(errors: list[dict[str, object]]) -> RefusedError:

@@ -182,6 +182,9 @@ class Courier:
         original = delivery.copy_of or delivery
         if taken:
             original.arrived = original.arrived or not delivery.is_extra
+            # On a fast clock an event may be given up while its copy is under way still.
+            if delivery.copy_of and not delivery.is_extra and delivery.webhook.book.take_back(delivery.happening):
+                delivery.webhook.delivered += 1
         elif delivery.copy_of is None and delivery.attempt + 1 < ATTEMPTS:
             # Copies are not tried again: nothing arrives after its event was given up.
             delivery.attempt += 1

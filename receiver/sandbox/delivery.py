@@ -41,6 +41,10 @@ class Book:
     def withhold(self, happening: Happening, reason: str, at_ms: int) -> None:
         self._entries[id(happening)] = (reason, at_ms)
 
+    def take_back(self, happening: Happening) -> bool:
+        """The event did arrive; whether it was held for withheld."""
+        return self._entries.pop(id(happening), None) is not None
+
     def entry(self, happening: Happening) -> tuple[str, int] | None:
         """Reason and time, or None if the webhook brought the event or may still bring it."""
         return self._entries.get(id(happening))

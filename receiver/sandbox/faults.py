@@ -37,6 +37,14 @@ VARYING_S = {"stats_lag": 300.0, "clock_skew": 300.0}
 KINDS = ("hard", "soft", "first")
 # In place of a webhook's: a limit of calls.
 _CALLS = -1
+# A `Date` has to stay within the years that there are.
+_LONGEST_S = 3650 * 86_400
+# The faults that an amount is for.
+_AMOUNT_OF = {
+    "by": ("delay", "reorder", "rate_limit", "slow", "stats_lag", "clock_skew"),
+    "status": ("server_error",),
+    "attempts": ("corrupt_signature",),
+}
 # These concern everything in their stretch unless a share is given, and need its end.
 _STRETCHES = ("silence", "burst")
 
@@ -224,13 +232,23 @@ def _rule(entry: object, start_ms: int, problems: list[str]) -> Rule | None:
         if given[target] is None:
             shown = "not a secret" if name == "secret" else repr(value)
             problems.append(f"'{name}' is {shown}; use {allowed}.")
-    if fault in _STRETCHES and "to_s" not in given:
-        problems.append(f"'to' is missing; '{fault}' needs the end of its stretch.")
-    if fault == "rotate_secret" and "secret" not in given:
-        problems.append("'secret' is missing; 'rotate_secret' needs the new one.")
-    if given.get("varies") and fault not in VARYING_S:
-        problems.append(f"'varies' is true; only {' and '.join(VARYING_S)} can.")
+    problems += _mismatches(fault, entry, given)
     return None if problems else Rule(**given)
+
+
+def _mismatches(fault: str, entry: dict[str, Any], given: dict[str, Any]) -> Iterator[str]:
+    """What the fault lacks, and what is given but means nothing for it."""
+    if fault in _STRETCHES and "to_s" not in given:
+        yield f"'to' is missing; '{fault}' needs the end of its stretch."
+    if fault == "rotate_secret" and "secret" not in given:
+        yield "'secret' is missing; 'rotate_secret' needs the new one."
+    for name, faults in _AMOUNT_OF.items():
+        if name in entry and fault not in faults:
+            yield f"'{name}' is nothing that '{fault}' has; it is for {', '.join(faults)}."
+    if fault != "clock_skew" and str(entry.get("by")).startswith("-"):
+        yield f"'by' is {entry['by']!r}; only clock_skew can go below 0."
+    if given.get("varies") and fault not in VARYING_S:
+        yield f"'varies' is true; only {' and '.join(VARYING_S)} can."
 
 
 def _moment(value: object, start_ms: int) -> float | None:
@@ -254,6 +272,8 @@ def _by(value: object, _start_ms: int) -> float | None:
     """A clock may also be behind: `-90s`."""
     text = value if isinstance(value, str) else ""
     amount = seconds(text.removeprefix("-"))
+    if amount is not None and amount > _LONGEST_S:
+        return None
     return -amount if amount is not None and text.startswith("-") else amount
 
 
@@ -289,7 +309,7 @@ _READERS: dict[str, tuple[str, Callable[[Any, int], Any], str]] = {
     "kind": ("kind", _kind, "hard or soft of bounces, first of replies"),
     "limit": ("limit", _limit, "the number of events or calls that it takes at most"),
     "path": ("path", _text, "a part of a path, such as /stats"),
-    "by": ("amount", _by, "90s, 15m, 6h or 2d"),
+    "by": ("amount", _by, "90s, 15m, 6h or 2d, at most 3650d"),
     "status": ("amount", _status, "500 to 599"),
     "attempts": ("amount", _attempts, "1 to 6, or 0 for all"),
     "secret": ("secret", _text, "the new signing secret"),

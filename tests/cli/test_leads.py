@@ -57,7 +57,7 @@ def test_good_leads_exit_0_and_print_nothing(tmp_path: Path) -> None:
     ("leads", "steps", "words"),
     [
         ("", STEPS, "leads.csv' is empty; its first line must name the columns."),
-        ("name\nJo", STEPS, "leads.csv' has no column 'email'; its first line must name the columns."),
+        ("email;name\nj@x.org;Jo", STEPS, "leads.csv' has no column 'email'; its first line must name the columns, "),
         (b"email\n\xff@x.org", STEPS, "leads.csv' is not UTF-8; save it as such."),
         ('email\n"' + "x" * 200_000 + '"', STEPS, "is not CSV in line 2: field larger than field limit (131072)."),
         (GOOD, "[", "steps.json' is not JSON: "),
@@ -69,6 +69,14 @@ def test_files_that_cannot_be_used_exit_1(tmp_path: Path, leads: str | bytes, st
     result = run(tmp_path, leads, steps)
     assert result.exit_code == 1
     assert words in result.stderr
+
+
+def test_steps_that_are_nested_too_deep_exit_1(tmp_path: Path) -> None:
+    (tmp_path / "leads.csv").write_text(GOOD)
+    (tmp_path / "steps.json").write_text("[" * 100_000)
+    result = CliRunner().invoke(cli, ["leads", "check", str(tmp_path / "leads.csv"), str(tmp_path / "steps.json")])
+    assert result.exit_code == 1
+    assert "steps.json' is nested too deep; give a list of steps." in result.stderr
 
 
 def test_a_missing_file_exits_1(tmp_path: Path) -> None:
@@ -105,3 +113,24 @@ def test_a_row_with_more_values_than_columns_is_not_cut(tmp_path: Path) -> None:
 def test_a_line_separator_inside_a_value_ends_no_row(tmp_path: Path) -> None:
     result = run(tmp_path, "email,firstName,company\njo@x.org,Jo\u2028an,X\n")
     assert (result.exit_code, result.stderr) == (0, "1 leads: 0 gaps, 0 malformed addresses, 0 duplicates.\n")
+
+
+def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
+    leads = "email,firstName,company\n" + "".join(f"a{number}@x.org,Jo,\n" for number in range(1200))
+    result = run(tmp_path, leads)
+    assert result.exit_code == 3
+    assert result.stdout.count("gap") == 1000
+    assert result.stderr.startswith("200 more rows; --json has them all.\n")
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    result = run(tmp_path, "email,firstName,company\n\x1b[31mbad@@x,Jo,X\n")
+    assert result.exit_code == 3
+    assert "\x1b" not in result.stdout
+    assert "\N{REPLACEMENT CHARACTER}[31mbad@@x" in result.stdout
+
+
+def test_a_column_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    result = run(tmp_path, "email,E-Mail\na@x.org,b@x.org\n")
+    assert result.exit_code == 1
+    assert "names the column 'email' more than once; leave one of them." in result.stderr

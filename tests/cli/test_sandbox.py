@@ -119,6 +119,11 @@ def test_a_taken_port_exits_1(tmp_path: Path) -> None:
         (["--webhook-url", "ftp://x"], "'--webhook-url' is not an http or https URL."),
         (["--shapes", "other"], "'other' is not one of 'reference', 'guide', 'concepts'."),
         (["--speed", "0"], "0.0 is not in the range"),
+        (["--api-key", ""], "'--api-key': it is empty, or not plain ASCII; use what fits into a header."),
+        (["--api-key", "\udcff"], "'--api-key': it is empty, or not plain ASCII; use what fits into a header."),
+        (["--speed", "nan"], "'--speed': 'nan' is no finite number."),
+        (["--rate-limit", "inf"], "'--rate-limit': 'inf' is no finite number."),
+        (["--reply-rate", "nan"], "'--reply-rate': 'nan' is no finite number."),
     ],
 )
 def test_wrong_flags_exit_2(flags: list[str], words: str) -> None:

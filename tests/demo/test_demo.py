@@ -74,3 +74,9 @@ def test_too_short_a_run_exits_2() -> None:
     result = CliRunner().invoke(cli, ["demo", "--for", "5"])
     assert result.exit_code == 2
     assert "5.0 is not in the range 10<=x<=3600." in result.stderr
+
+
+def test_no_number_of_seconds_exits_2() -> None:
+    result = CliRunner().invoke(cli, ["demo", "--for", "nan"])
+    assert result.exit_code == 2
+    assert "'nan' is no finite number." in result.stderr

@@ -102,7 +102,10 @@ def test_a_script_holds_shares_and_single_faults(tmp_path: Path) -> None:
             '[[fault]]\nfault = "rotate_secret"',
             ["fault 1: 'secret' is missing; 'rotate_secret' needs the new one."],
         ),
-        ('[[fault]]\nfault = "delay"\nby = "soon"', ["fault 1: 'by' is 'soon'; use 90s, 15m, 6h or 2d."]),
+        (
+            '[[fault]]\nfault = "delay"\nby = "soon"',
+            ["fault 1: 'by' is 'soon'; use 90s, 15m, 6h or 2d, at most 3650d."],
+        ),
         ('[[fault]]\nfault = "drop"\nshare = 1.5', ["fault 1: 'share' is 1.5; use 0 to 1."]),
         ('[[fault]]\nfault = "server_error"\nstatus = 200', ["fault 1: 'status' is 200; use 500 to 599."]),
         (
@@ -112,6 +115,25 @@ def test_a_script_holds_shares_and_single_faults(tmp_path: Path) -> None:
         (
             '[[fault]]\nfault = "slow"\nvaries = true',
             ["fault 1: 'varies' is true; only stats_lag and clock_skew can."],
+        ),
+        (
+            '[[fault]]\nfault = "server_error"\nby = "90s"',
+            [
+                "fault 1: 'by' is nothing that 'server_error' has; it is for delay, reorder, rate_limit, slow, "
+                "stats_lag, clock_skew."
+            ],
+        ),
+        (
+            '[[fault]]\nfault = "clock_skew"\nby = "99999999d"',
+            ["fault 1: 'by' is '99999999d'; use 90s, 15m, 6h or 2d, at most 3650d."],
+        ),
+        (
+            '[[fault]]\nfault = "delay"\nstatus = 500',
+            ["fault 1: 'status' is nothing that 'delay' has; it is for server_error."],
+        ),
+        (
+            '[[fault]]\nfault = "rate_limit"\nby = "-5s"',
+            ["fault 1: 'by' is '-5s'; only clock_skew can go below 0."],
         ),
         (
             '[[fault]]\nfault = "drop"\nlimit = -1\nkind = "last"',

@@ -312,3 +312,31 @@ async def _fates(late_ms: int) -> set[tuple[str, str | None, str | None]]:
 
 async def test_the_moment_of_a_call_changes_nobodys_fate() -> None:
     assert await _fates(0) == await _fates(12_345)
+
+
+async def test_a_copy_that_arrives_after_its_event_was_given_up_brings_it() -> None:
+    answered = asyncio.Event()
+    tries: list[httpx.Request] = []
+
+    async def endpoint(request: httpx.Request) -> httpx.Response:
+        tries.append(request)
+        if len(tries) != 2:
+            return httpx.Response(500)
+        await answered.wait()
+        return httpx.Response(204)
+
+    transport = httpx.MockTransport(endpoint)
+    async with playing(habits=CALM, faults=rule("duplicate"), transport=transport, webhook_url=None) as slow:
+        await slow.call("POST", "/v1/webhooks", {"url": URL, "events": ["campaign.started"]}, 201)
+        await slow.running(1, ONE_STEP)
+        for _ in range(12 * 60):
+            slow.clock.ms += MINUTE_MS
+            await slow.sandbox.catch_up()
+            await asyncio.sleep(0.001)
+        gave_up = await withheld(slow)
+        answered.set()
+        await slow.sandbox.settle()
+        webhook = (await slow.truth())["webhooks"][0]
+        assert gave_up[0] == ("campaign.started", "gave_up")
+        assert ("campaign.started", "gave_up") not in await withheld(slow)
+    assert (webhook["delivered"], webhook["pending"]) == (1, 0)
