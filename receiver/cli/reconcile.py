@@ -18,6 +18,7 @@ from receiver.cli.options import EXIT_DRIFT, EXIT_FAILED, config_option, json_op
 from receiver.cli.progress import ProgressView
 from receiver.errors import ReconciliationOffError
 from receiver.ingest.books import StoreBooks
+from receiver.log import configure_logging
 from receiver.reconcile.run import Reconciler
 from receiver.reconcile.service import client_of, options_of, pins_of
 from receiver.reconcile.watch import Watch
@@ -46,6 +47,7 @@ Row = dict[str, Any]
 def reconcile(ctx: click.Context, config_path: Path | None, *, as_json: bool, campaign_ids: tuple[str, ...]) -> None:
     """Compare with Leadterra's counters; exit 3 if anything is missing, 1 if Leadterra could not be asked."""
     settings = load_settings(config_path).settings
+    configure_logging(settings.log.format, "warning")  # alarms; the rest is said below
     wanted = list(dict.fromkeys(campaign_ids))
     with holding(settings) as path:
         if path is None:

@@ -59,12 +59,13 @@ SELECT campaign_id FROM campaigns LEFT JOIN polls ON polls.campaign = campaigns.
 WHERE asked_at IS NULL AND first_event_at IS NOT NULL
 
 -- name: note_attempt
--- A campaign was asked.
+-- A campaign was asked. One that is gone stays so until an answer comes.
 INSERT INTO polls (campaign, asked_at, answered_at, moved_at, gone_at, failure)
 VALUES (:campaign, :now, :answered_at, :moved_at, :gone_at, :failure)
 ON CONFLICT (campaign) DO UPDATE SET
     asked_at = excluded.asked_at, answered_at = coalesce(excluded.answered_at, answered_at),
-    moved_at = coalesce(excluded.moved_at, moved_at), gone_at = excluded.gone_at, failure = excluded.failure
+    moved_at = coalesce(excluded.moved_at, moved_at), failure = excluded.failure,
+    gone_at = CASE WHEN excluded.failure IS NOT NULL THEN coalesce(excluded.gone_at, gone_at) END
 
 -- name: set_wait
 -- How long until a campaign is asked again.
