@@ -33,13 +33,16 @@ from receiver.storage.sqlite.store import Readers, Store
 from receiver.web.access import Access
 from receiver.web.body import BodyReader
 from receiver.web.campaigns import Campaigns
+from receiver.web.drift import Drift
 from receiver.web.events import Events
 from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
 from receiver.web.rebuild import Rebuild
+from receiver.web.reconciliations import Reconciliations
 from receiver.web.request_id import RequestIds
 from receiver.web.resource import Surroundings
 from receiver.web.routes import Handlers, router, table
+from receiver.web.standing import Comparison
 from receiver.web.webhook import Webhook
 
 log = structlog.get_logger()
@@ -100,17 +103,22 @@ class Service:
             writer = Writer(store, clock, _limits(settings), meters)
             body_reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
             rebuilding = Rebuilding(path, store, writer, clock)
+            books = StoreBooks(store, readers, writer.exclusively)
             reconciliation = Reconciliation(
                 settings,
-                StoreBooks(store, readers, writer.exclusively),
+                books,
                 clock,
                 Intake(meters, writer, clock),
                 writer.new_campaign,
                 lambda active: meters.show_alarms(alarm_counts(active)),
+                lambda run: meters.ran(run.status, run.ended_at or run.started_at),
                 leadterra,
             )
+            comparison = Comparison(reconciliation.pins, clock)
             handlers = Handlers(
-                Campaigns(readers),
+                Campaigns(readers, books, comparison),
+                Drift(readers, comparison),
+                Reconciliations(readers, reconciliation.reconciler),
                 Events(readers),
                 Quarantine(readers, Retrying(store, readers, writer, clock)),
                 Rebuild(rebuilding),
@@ -151,6 +159,7 @@ class Service:
     def drain(self) -> None:
         """Refuse new deliveries with 503; what is under way is answered well before the shutdown's time is over."""
         self.reader.drain()
+        self.reconciliation.drain()
         self.writer.hurry(self.shutdown_timeout_s / 2)
 
     async def close(self) -> None:

@@ -89,6 +89,15 @@ class CampaignNotFoundError(NotFoundError):
     code = "campaign_not_found"
 
 
+class ReconciliationOffError(ReceiverError):
+    """Leadterra cannot be asked, because no API key is configured."""
+
+    code = "reconciliation_off"
+
+    def __init__(self) -> None:
+        super().__init__("Setting 'leadterra.api_key' is not set, so Leadterra cannot be asked; set it.")
+
+
 class UnauthorizedError(ReceiverError):
     """No key, or none that is configured."""
 

@@ -125,3 +125,15 @@ RATES: Mapping[str, tuple[str, str]] = {
 def rates(observed: Mapping[str, int | None]) -> dict[str, dict[str, float | int | None]]:
     """All rates of a set of observed figures."""
     return {name: rate(observed[top], observed[bottom]) for name, (top, bottom) in RATES.items()}
+
+
+def held_rates(observed: Mapping[str, int | None], hard_unsent: int) -> dict[str, dict[str, float | int | None]]:
+    """All rates while the campaign's older messages are not held: of bounces those whose send is, of replies none.
+
+    `hard_unsent` are the hard bounces whose send is not held.
+    """
+    sent, accepted, hard = observed["sent"], observed["accepted"], observed["bounced_hard"]
+    if sent is None or accepted is None or hard is None:
+        return rates(observed)
+    held = {"attempted": sent, "bounced": sent - accepted, "bounced_hard": hard - hard_unsent}
+    return rates({**observed, **held, "accepted": None, "contacted": None})

@@ -15,6 +15,7 @@ from receiver.signals import UNTIL_STOPPED
 SAFE_SQLITE = (3, 51, 3)
 # Every command, and the module that holds it under that name.
 COMMANDS = {
+    "campaigns": "receiver.cli.campaigns",
     "config": "receiver.cli.config",
     "demo": "receiver.cli.demo",
     "health": "receiver.cli.health",
@@ -22,6 +23,7 @@ COMMANDS = {
     "leads": "receiver.cli.leads",
     "quarantine": "receiver.cli.quarantine",
     "rebuild": "receiver.cli.rebuild",
+    "reconcile": "receiver.cli.reconcile",
     "sandbox": "receiver.cli.sandbox",
     "serve": "receiver.cli.serve",
     "verify": "receiver.cli.verify",

@@ -81,21 +81,38 @@ class Server:
 
 
 @contextlib.contextmanager
-def writing(settings: Settings) -> Iterator[Owner | Server]:
-    """The database's owner: this command, or the server that holds the lock."""
+def holding(settings: Settings) -> Iterator[Path | None]:
+    """The path of the database, held by this command; None while another process holds it."""
     path = existing(settings)
     lock = DatabaseLock(path)
-    if lock.acquire():
-        try:
-            with contextlib.closing(open_for_writing(path)) as conn:
-                yield Owner(conn, path, clock_of(settings))
-        except sqlite3.DatabaseError as error:
-            raise StorageError(f"The database '{path}' cannot be used: {error}.") from error
-        finally:
-            lock.release()
+    if not lock.acquire():
+        yield None
         return
-    holder = lock.holder()
+    try:
+        yield path
+    except sqlite3.DatabaseError as error:
+        raise StorageError(f"The database '{path}' cannot be used: {error}.") from error
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def server_of(settings: Settings) -> Iterator[Server]:
+    """The running server that holds the database. Raises CommandError when the holder is none."""
+    holder = DatabaseLock(settings.database_path).holder()
     if holder.url is None:
         raise CommandError(f"The database is held by {holder.process}, which answers no commands; stop it first.")
     with server_client(holder.url, holder.token) as client:
         yield Server(client)
+
+
+@contextlib.contextmanager
+def writing(settings: Settings) -> Iterator[Owner | Server]:
+    """The database's owner: this command, or the server that holds the lock."""
+    with holding(settings) as path:
+        if path is None:
+            with server_of(settings) as server:
+                yield server
+        else:
+            with contextlib.closing(open_for_writing(path)) as conn:
+                yield Owner(conn, path, clock_of(settings))

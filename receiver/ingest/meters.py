@@ -1,5 +1,6 @@
 """The service's own metrics, for Prometheus; no label ever comes from a payload."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ OUTCOMES = (
     "internal",
     "gone",
 )
+# How a run of reconciliation can end.
+RUNS = ("ok", "partial", "failed", "aborted")
+FIGURES = ("sent", "bounced", "replied")
+GAP_STATES = ("settling", "overdue", "missing")
 _COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BATCH_BUCKETS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
 
@@ -66,6 +71,28 @@ class Meters:
         self._alarms = Gauge(
             "receiver_alarms", "Alarms that are not over, by what they are about.", ["code"], registry=self.registry
         )
+        self._runs = Counter(
+            "receiver_reconcile_runs",
+            "Comparisons with Leadterra by how they ended.",
+            ["status"],
+            registry=self.registry,
+        )
+        self._last_run = Gauge(
+            "receiver_reconcile_last_run_timestamp_seconds",
+            "Time at which the last comparison ended.",
+            registry=self.registry,
+        )
+        self._missing = Gauge(
+            "receiver_missing_events",
+            "Events that are known to be missing at the least, by figure and by whether they can still arrive.",
+            ["figure", "state"],
+            registry=self.registry,
+        )
+        self.unattributed = Gauge(
+            "receiver_bounced_unattributed", "Bounced messages that count in no campaign.", registry=self.registry
+        )
+        for status in RUNS:
+            self._runs.labels(status)
         self._outcomes = dict.fromkeys(OUTCOMES, 0)
         self._last_delivery_ms = 0
         self.arrivals: dict[str, int] = {}
@@ -102,6 +129,18 @@ class Meters:
         """How many alarms of each code are not over."""
         for code, count in counts.items():
             self._alarms.labels(code).set(count)
+
+    def ran(self, status: str, ended_ms: int) -> None:
+        """A comparison with Leadterra has ended."""
+        self._runs.labels(status).inc()
+        self._last_run.set(ended_ms / 1000)
+
+    def show_missing(self, events: Mapping[tuple[str, str], float] | None) -> None:
+        """Known losses by figure and state of their gaps; not a number while they cannot be read."""
+        for figure in FIGURES:
+            for state in GAP_STATES:
+                count = math.nan if events is None else events.get((figure, state), 0)
+                self._missing.labels(figure, state).set(count)
 
     def delivery(self, outcome: str) -> None:
         """Count an answer; folded into the counter when it is read, because this runs for every delivery."""

@@ -17,11 +17,12 @@ from receiver.leadterra.replies import body_of, event_of
 from receiver.reconcile import cases
 from receiver.reconcile.books import Books, Options, Run
 from receiver.reconcile.cases import EVENTS, Answered, Taken
-from receiver.reconcile.drift import SKEW_MAX_MS, Circumstances, Status
+from receiver.reconcile.drift import SKEW_MAX_MS, Circumstances
 from receiver.reconcile.schedule import Polled, is_due, nothing_arrives, wait_after
 from receiver.reconcile.stretches import overlap
 from receiver.storage.deliveries import Delivery
 from receiver.storage.sqlite import reconciliation as rows
+from receiver.storage.sqlite.standings import differing
 
 log = structlog.get_logger()
 
@@ -75,7 +76,7 @@ class Asking:
         await self._fetch_replies()
         await self._books.write(self._set_waits)
         run = self._run
-        run.differing = await self._books.write(_differing)
+        run.differing = await self._books.read(differing)
         run.status = "ok" if not run.failed else "partial" if self._answered else "failed"
 
     async def _due(self) -> list[str]:
@@ -207,6 +208,11 @@ class Asking:
                 rows.set_wait(conn, each.campaign, wait)
 
 
+def worth_asking(conn: sqlite3.Connection, now_ms: int) -> list[str]:
+    """Ids of all campaigns, but for those that are gone and not due."""
+    return [each.campaign_id for each in _polled(conn) if each.gone_at is None or is_due(each, now_ms)]
+
+
 def _polled(conn: sqlite3.Connection) -> list[Polled]:
     return [
         Polled(
@@ -222,10 +228,6 @@ def _polled(conn: sqlite3.Connection) -> list[Polled]:
         )
         for row in rows.known_campaigns(conn)
     ]
-
-
-def _differing(conn: sqlite3.Connection) -> int:
-    return sum(row["status"] in (Status.MISSING, Status.SURPLUS, Status.SETTLING) for row in rows.evaluated(conn))
 
 
 def _answered(campaign_id: str, counters: Counters, date_ms: int | None, asked_at: int, now: int) -> Answered:

@@ -4,7 +4,7 @@ Every function here runs on a connection's thread, with all of one campaign in o
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,7 +20,6 @@ from receiver.reconcile.drift import (
     Case,
     Circumstances,
     Evaluation,
-    Missing,
     Snapshot,
     evaluate,
     observations,
@@ -29,6 +28,7 @@ from receiver.reconcile.ledger import Bucket, Counts, Curve
 from receiver.reconcile.losses import Gap, Losses, Observation, fold
 from receiver.reconcile.stretches import not_accepting, overlap
 from receiver.storage.sqlite import reconciliation as rows
+from receiver.storage.sqlite.standings import evaluated
 
 # Which kind of webhook tells of a figure.
 EVENTS = {"sent": "message.sent", "bounced": "message.bounced", "replied": "reply.received"}
@@ -203,10 +203,23 @@ def judge(conn: sqlite3.Connection, campaign: int, campaign_id: str, around: Cir
     evaluation = evaluate(case, around)
     _fold_settled(conn, campaign, case, around)
     at_least = sum(losses.total for losses in evaluation.losses.values())
-    ledger = case.curve.upto(evaluation.at + MINUTE_MS)
-    rows.put_drift(conn, campaign, evaluation.at, evaluation.status, at_least, figures_json(evaluation), list(ledger))
+    drift = {
+        "at": evaluation.at,
+        "status": evaluation.status,
+        "at_least": at_least,
+        "sent_before": _sent_before(evaluation),
+        "at_first": sum(case.baseline.earliest) + sum(case.baseline.latest),
+        "counts": orjson.dumps(list(case.curve.upto(evaluation.at + MINUTE_MS))).decode(),
+        "figures": orjson.dumps(figures_json(evaluation)).decode(),
+    }
+    rows.put_drift(conn, campaign, drift)
     rows.replace_open_gaps(conn, campaign, _gap_rows(rows.open_gaps(conn, campaign), evaluation))
     return evaluation
+
+
+def _sent_before(evaluation: Evaluation) -> int:
+    sent = evaluation.figures["sent"]
+    return 0 if sent is None else sent.before_receiver
 
 
 def figures_json(evaluation: Evaluation) -> dict[str, dict[str, int] | None]:
@@ -292,42 +305,64 @@ class _Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a campaign stands with the ledger as it is now; `figures` as stored, None for what Leadterra left out."""
+    """How a campaign stands with the ledger as it is now; `figures` as stored, None for what Leadterra left out.
+
+    `counters` are those of the last snapshot, which was taken at `at`. `gaps` are the campaign's rows of gaps that
+    are open or have just closed; None where those that are stored hold.
+    """
 
     campaign: int
     campaign_id: str
     at: int
     status: str
     figures: Mapping[str, Mapping[str, int] | None]
-    gaps: Sequence[Missing] | None
+    counters: Mapping[str, int | float | None]
+    gaps: Sequence[Mapping[str, Any]] | None
+
+    @property
+    def sent_before(self) -> int:
+        """How many messages were sent before the receiver was there; 0 where that is not known."""
+        sent = self.figures["sent"]
+        return 0 if sent is None else sent["before_receiver"]
 
 
 def standings(
-    conn: sqlite3.Connection, pins: Pins, now_ms: int, speed: float = 1.0, campaign: int | None = None
+    conn: sqlite3.Connection, pins: Pins, now_ms: int, speed: float = 1.0, campaigns: Collection[int] | None = None
 ) -> list[Standing]:
-    """Every campaign that was ever asked, or one of them.
+    """These campaigns, or all, as far as they were ever answered for, in no order.
 
     Where the ledger as of the last snapshot is another than it was at the last run, and something was missing then
-    or has gone since, the campaign is judged anew: a late arrival closes its gap in the same answer that counts it.
-    `gaps` is None where those of the last run hold.
+    or has gone since, or came from before the first snapshot, the campaign is judged anew: a late arrival closes its
+    gap in the same answer that counts it.
     """
     around: Circumstances | None = None
     found = []
-    for row in rows.evaluated(conn, campaign):
-        then = Counts(*orjson.loads(row["counts"]))
-        now = Counts(*(row[figure] or 0 for figure in Counts._fields))
-        if now != then and (row["at_least"] or any(a < b for a, b in zip(now, then, strict=True))):
+    for row in evaluated(conn, campaigns):
+        if _has_moved(row):
             around = around or circumstances(conn, pins, now_ms, speed)
             case = load(conn, row["id"], row["campaign_id"])
             if case is not None:
                 fresh = evaluate(case, around)
-                found.append(_standing(row, str(fresh.status), figures_json(fresh), fresh.gaps))
+                gaps = _gap_rows(rows.open_gaps(conn, row["id"]), fresh)
+                found.append(_standing(row, str(fresh.status), figures_json(fresh), gaps))
                 continue
         found.append(_standing(row, row["status"], orjson.loads(row["figures"]), None))
     return found
 
 
+def _has_moved(row: rows.Row) -> bool:
+    """Whether the ledger has changed since the last run in a way that changes what is missing."""
+    if row["at_first"] != row["at_first_now"]:
+        return True
+    then, now = orjson.loads(row["counts"]), [row[figure] or 0 for figure in Counts._fields]
+    return now != then and (row["at_least"] > 0 or any(a < b for a, b in zip(now, then, strict=True)))
+
+
 def _standing(
-    row: rows.Row, status: str, figures: Mapping[str, Mapping[str, int] | None], gaps: Sequence[Missing] | None
+    row: rows.Row,
+    status: str,
+    figures: Mapping[str, Mapping[str, int] | None],
+    gaps: Sequence[Mapping[str, Any]] | None,
 ) -> Standing:
-    return Standing(row["id"], row["campaign_id"], row["at"], status, figures, gaps)
+    counters = orjson.loads(row["counters"])
+    return Standing(row["id"], row["campaign_id"], row["fetched_at"], status, figures, counters, gaps)

@@ -3,15 +3,15 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import orjson
 import structlog
 
 from receiver.clock import Clock
-from receiver.errors import ReceiverError
+from receiver.errors import ReceiverError, UnavailableError
 from receiver.leadterra.client import LeadterraClient
-from receiver.reconcile.asking import Asking
+from receiver.reconcile.asking import Asking, worth_asking
 from receiver.reconcile.books import Books, Options, Run
 from receiver.reconcile.watch import Watch
 from receiver.storage.sqlite import reconciliation as rows
@@ -26,7 +26,13 @@ class Reconciler:
     """At most one run at a time; who asks for one while another is under way gets that one."""
 
     def __init__(
-        self, client: LeadterraClient, books: Books, clock: Clock, options: Options, watch: Watch | None = None
+        self,
+        client: LeadterraClient,
+        books: Books,
+        clock: Clock,
+        options: Options,
+        watch: Watch | None = None,
+        on_end: Callable[[Run], None] = lambda run: None,
     ) -> None:
         self.options = options
         self.current: Run | None = None
@@ -36,6 +42,8 @@ class Reconciler:
         self._task: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._watch = watch
+        self._on_end = on_end
+        self._stopping = False
 
     async def open(self) -> None:
         """Close runs that a killed process left open, and know the configured campaigns."""
@@ -44,13 +52,15 @@ class Reconciler:
         def work(conn: sqlite3.Connection) -> None:
             rows.abort_runs(conn, now)
             for campaign_id in self.options.campaign_ids:
-                rows.add_by_hand(conn, rows.add_campaign(conn, campaign_id), None, now)
+                rows.add_campaign_by_hand(conn, campaign_id, None, now)
 
         await self._books.write(work)
 
     async def start(self, trigger: str, campaign_ids: Sequence[str] | None = None) -> Run:
         """Begin a run over these campaigns, or over all that are due; the one under way if there is one."""
         async with self._starting:
+            if self._stopping:
+                raise UnavailableError("The receiver is shutting down; try again.")
             if self.current is not None and self._task is not None and not self._task.done():
                 return self.current
             now = self._clock.now_ms()
@@ -59,10 +69,18 @@ class Reconciler:
             self._task = asyncio.create_task(self._run(self.current, campaign_ids))
             return self.current
 
+    async def known(self) -> list[str]:
+        """Ids of all campaigns, but for those that are gone and not to be asked again yet."""
+        now = self._clock.now_ms()
+        return await self._books.read(lambda conn: worth_asking(conn, now))
+
     async def wait(self) -> None:
-        """Until the present run is over."""
-        if self._task is not None:
-            await asyncio.shield(self._task)
+        """Until the present run is over, whatever ended it."""
+        task = self._task
+        if task is not None:
+            await asyncio.wait({task})
+            if not task.cancelled():
+                task.result()
 
     async def run(self, trigger: str, campaign_ids: Sequence[str] | None = None) -> Run:
         """A whole run, or the rest of the one under way."""
@@ -70,10 +88,16 @@ class Reconciler:
         await self.wait()
         return run
 
-    async def close(self) -> None:
-        """Stop the present run: what it has taken in stays."""
+    def stop(self) -> None:
+        """Begin no run any more and cut the present one short: who waits for it must be answered."""
+        self._stopping = True
         if self._task is not None:
             self._task.cancel()
+
+    async def close(self) -> None:
+        """Stop the present run: what it has taken in stays."""
+        self.stop()
+        if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._client.close()
 
@@ -93,6 +117,7 @@ class Reconciler:
             run.ended_at = self._clock.now_ms()
             with contextlib.suppress(ReceiverError):  # the next start closes it
                 await asyncio.shield(self._books.write(lambda conn: _end(conn, run)))
+            self._on_end(run)
         await self._tell(run)
 
     async def _tell(self, run: Run) -> None:
@@ -119,6 +144,7 @@ def _end(conn: sqlite3.Connection, run: Run) -> None:
         run.ended_at or run.started_at,
         run.status,
         campaigns=run.campaigns,
+        done=run.done,
         failed=run.failed,
         differing=run.differing,
         errors=orjson.dumps(run.errors[:_ERRORS_KEPT]).decode(),

@@ -9,7 +9,7 @@ import structlog
 from receiver.clock import Clock
 from receiver.leadterra.client import LeadterraClient
 from receiver.reconcile.alarms import Alarm
-from receiver.reconcile.books import Books, Options
+from receiver.reconcile.books import Books, Options, Run
 from receiver.reconcile.cases import Pins
 from receiver.reconcile.run import Reconciler
 from receiver.reconcile.scheduler import Scheduler
@@ -58,6 +58,7 @@ class Reconciliation:
         intake: Intake,
         news: asyncio.Event,
         on_alarms: Callable[[Sequence[Alarm]], None],
+        on_run: Callable[[Run], None],
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         options = options_of(settings)
@@ -65,7 +66,7 @@ class Reconciliation:
         self.pins = options.pins
         self.watch = Watch(books, clock, options.pins, intake, limit, on_alarms)
         client = client_of(settings, transport)
-        self.reconciler = None if client is None else Reconciler(client, books, clock, options, self.watch)
+        self.reconciler = None if client is None else Reconciler(client, books, clock, options, self.watch, on_run)
         self._scheduler = Scheduler(self.reconciler, self.watch, books, clock, news)
 
     async def start(self) -> None:
@@ -75,6 +76,11 @@ class Reconciliation:
         else:
             await self.reconciler.open()
         await self._scheduler.start()
+
+    def drain(self) -> None:
+        """Cut a run under way short, so that nobody waits for it."""
+        if self.reconciler is not None:
+            self.reconciler.stop()
 
     async def close(self) -> None:
         """Stop; what a run under way has taken in stays."""

@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from receiver.web.params import DriftStatus
 
 
 class Answer(BaseModel):
@@ -57,13 +59,50 @@ class Rates(Answer):
     human_reply_rate: Rate
 
 
-class UnknownDrift(Answer):
-    """Drift before any snapshot of Leadterra's counters."""
+class Parts(Answer):
+    """The difference between Leadterra's counter and the ledger; the parts up to `unexplained` add up to `delta`."""
 
-    status: Literal["unknown"]
-    sent: None
-    bounced: None
-    replied: None
+    delta: int
+    before_receiver: int
+    definition: int
+    skew: int
+    quarantined: int
+    settling: int
+    not_accepting: int
+    unexplained: int
+    at_least: int
+
+
+class Drift(Answer):
+    """How a campaign stands; a figure is null before any snapshot, and when Leadterra did not give it."""
+
+    status: DriftStatus
+    sent: Parts | None
+    bounced: Parts | None
+    replied: Parts | None
+
+
+class Provider(Answer):
+    """Leadterra's counters as they came last; `stale` when the last attempt failed."""
+
+    sent: int | None
+    delivered: int | None
+    bounced: int | None
+    replied: int | None
+    queued: int | None
+    total_enrolled: int | None
+    open_rate: float | None
+    reply_rate: float | None
+    fetched_at: str
+    stale: bool
+
+
+class Reconciled(Answer):
+    """What is observed, what came before the receiver, and what is missing at the least."""
+
+    sent: int | None
+    bounced: int | None
+    replied: int | None
 
 
 class Campaign(Answer):
@@ -78,10 +117,10 @@ class Campaign(Answer):
     first_event_at: str | None
     last_event_at: str | None
     observed: CampaignFigures
-    provider: None
-    reconciled: None
+    provider: Provider | None
+    reconciled: Reconciled | None
     rates: Rates
-    drift: UnknownDrift
+    drift: Drift
 
 
 class CampaignAnswer(Campaign, Stamped):
@@ -167,6 +206,107 @@ class RebuildAnswer(Stamped):
     rows_done: int
     rows_total: int
     rows_changed: int | None
+
+
+class DriftRow(Drift):
+    """How one campaign stands, and when Leadterra was asked."""
+
+    campaign_id: str
+    snapshot_at: str | None
+
+
+class Gap(Answer):
+    """A stretch of time in which so many events are missing at the least."""
+
+    campaign_id: str
+    figure: Literal["sent", "bounced", "replied"]
+    from_: str = Field(alias="from")
+    to: str
+    at_least: int
+    cause: Literal["not_accepting", "quarantined", "unexplained"]
+    state: Literal["settling", "overdue", "missing", "healed", "superseded"]
+
+
+class Alarm(Answer):
+    """What an operator must know."""
+
+    code: str
+    campaign_id: str | None
+    since: str
+    deadline: str | None
+    detail: str
+
+
+class Evidence(Answer):
+    """How many intervals of how many campaigns tell what a counter means, and how many fit each meaning."""
+
+    intervals: int
+    campaigns: int
+    fits: dict[str, int]
+    pinned: bool
+
+
+class EvidenceByFigure(Answer):
+    """Evidence of every counter."""
+
+    sent: Evidence
+    bounced: Evidence
+    replied: Evidence
+
+
+class Definitions(Answer):
+    """What Leadterra's counters mean: by the settings, or by the evidence."""
+
+    sent: Literal["sent", "delivered", "delivered+bounced", "undetermined"]
+    bounced: Literal["any", "hard", "undetermined"]
+    replied: Literal["all", "human", "undetermined"]
+    evidence: EvidenceByFigure
+
+
+class DriftAnswer(Stamped):
+    """`GET /v1/drift` and `GET /v1/campaigns/{id}/drift`; at most 2000 gaps, open ones first."""
+
+    data: list[DriftRow]
+    gaps: list[Gap]
+    alarms: list[Alarm]
+    definitions: Definitions
+    timestamps: Literal["stable", "restamped", "undetermined"]
+    quarantined_unattributed: int
+    next_cursor: str | None
+
+
+class RunError(Answer):
+    """Why a campaign, or none at all, could be asked."""
+
+    campaign_id: str | None
+    reason: str
+    detail: str
+
+
+class Reconciliation(Answer):
+    """A run; `done` of `campaigns` have been asked."""
+
+    id: int
+    trigger: str
+    status: Literal["running", "ok", "partial", "failed", "aborted"]
+    started_at: str
+    ended_at: str | None
+    campaigns: int
+    done: int
+    failed: int
+    differing: int
+    errors: list[RunError]
+
+
+class ReconciliationAnswer(Reconciliation, Stamped):
+    """`POST /v1/reconciliations`."""
+
+
+class ReconciliationsAnswer(Stamped):
+    """`GET /v1/reconciliations`."""
+
+    data: list[Reconciliation]
+    next_cursor: str | None
 
 
 class StatusAnswer(Answer):

@@ -2,53 +2,111 @@
 
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from receiver.errors import CampaignNotFoundError
 from receiver.events import STEP_NONE
-from receiver.figures import OBSERVED, rates
+from receiver.figures import OBSERVED, held_rates, rates
+from receiver.reconcile.books import Books
+from receiver.reconcile.cases import Standing
 from receiver.storage.sqlite import reads
+from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
-from receiver.web.params import SORTS, CampaignsParams, decode_cursor, encode_cursor, refusal, time_parameter
+from receiver.web.params import (
+    SORTS,
+    CampaignBody,
+    CampaignsParams,
+    decode_cursor,
+    encode_cursor,
+    refusal,
+    time_parameter,
+)
+from receiver.web.standing import (
+    Comparison,
+    drift_json,
+    honest_rates,
+    misses_older,
+    provider_json,
+    reconciled_json,
+)
 from receiver.web.times import rfc3339
 
+_CHUNK = 2000
 _OF_A_STEP = tuple(figure for figure in OBSERVED if figure != "starts")
 
 
 class Campaigns:
     """Handlers of `/v1/campaigns…`."""
 
-    def __init__(self, readers: Readers) -> None:
+    def __init__(self, readers: Readers, books: Books, comparison: Comparison) -> None:
         self._readers = readers
+        self._books = books
+        self._comparison = comparison
 
     async def list(self, call: Call) -> dict[str, Any]:
         params: CampaignsParams = call.params
-        rows = await self._readers.run(_page, _filter(params, call.now_ms), call.now_ms)
-        more = len(rows) > params.limit
-        page = rows[: params.limit]
+        found = await self._readers.run(_page, self._comparison, filter_of(params, call.now_ms), call.now_ms)
+        more = len(found) > params.limit
+        page = found[: params.limit]
         place, last = page[-1] if page else (None, {})
         cursor = encode_cursor(*_order(params), place, last["campaign_id"]) if more else None
         return {"data": [campaign for _, campaign in page], "next_cursor": cursor}
 
     async def one(self, call: Call) -> dict[str, Any]:
-        return campaign_json(await self._row(call), call.now_ms)
+        return await self._readers.run(known_campaign, self._comparison, call.path["campaign_id"], call.now_ms)
+
+    async def add(self, call: Call) -> dict[str, Any]:
+        """Reconcile this campaign too. Twice is as good as once."""
+        body: CampaignBody = call.body
+
+        await self._books.write(
+            lambda conn: rows.add_campaign_by_hand(conn, body.campaign_id, body.name, call.now_ms)
+        )
+        return await self._readers.run(known_campaign, self._comparison, body.campaign_id, call.now_ms)
 
     async def steps(self, call: Call) -> dict[str, Any]:
-        row = await self._row(call)
-        rows = await self._readers.run(reads.steps, row["id"])
-        lowest = next((step["step"] for step in rows if step["sent"]), None)
-        return {"data": [_step_json(step, lowest) for step in rows]}
-
-    async def _row(self, call: Call) -> reads.Row:
-        campaign_id = call.path["campaign_id"]
-        row = await self._readers.run(reads.campaign, campaign_id)
-        if row is None:
-            raise CampaignNotFoundError(f"No event of campaign '{campaign_id[:128]}' has been seen here.")
-        return row
+        return {"data": await self._readers.run(_steps, self._comparison, call.path["campaign_id"])}
 
 
-def _filter(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:
+def known(conn: sqlite3.Connection, campaign_id: str) -> reads.Row:
+    """A campaign that is known. Raises CampaignNotFoundError."""
+    row = reads.campaign(conn, campaign_id)
+    if row is None:
+        raise CampaignNotFoundError(f"No event of campaign '{campaign_id[:128]}' has been seen here.")
+    return row
+
+
+def every_campaign(conn: sqlite3.Connection, comparison: Comparison, now_ms: int) -> list[dict[str, Any]]:
+    """All campaigns that are known, by id."""
+    wanted = reads.CampaignFilter("campaign_id", False, _CHUNK, now_ms - reads.ACTIVE_MS)
+    found: list[dict[str, Any]] = []
+    while page := [row for _, row in _page(conn, comparison, wanted, now_ms)]:
+        found += page
+        wanted = replace(wanted, after_id=page[-1]["campaign_id"])
+    return found
+
+
+def known_campaign(conn: sqlite3.Connection, comparison: Comparison, campaign_id: str, now_ms: int) -> dict[str, Any]:
+    """One campaign. Raises CampaignNotFoundError."""
+    with reads.at_once(conn):
+        row = known(conn, campaign_id)
+        return campaign_json(conn, row, comparison.of(conn, [row["id"]]).get(row["id"]), now_ms)
+
+
+def _steps(conn: sqlite3.Connection, comparison: Comparison, campaign_id: str) -> list[dict[str, Any]]:
+    with reads.at_once(conn):
+        number = known(conn, campaign_id)["id"]
+        older = misses_older(comparison.of(conn, [number]).get(number))
+        unsent = reads.hard_without_send(conn, number) if older else None
+        steps = reads.steps(conn, number)
+    lowest = next((step["step"] for step in steps if step["sent"]), None)
+    return [_step_json(step, lowest, unsent) for step in steps]
+
+
+def filter_of(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:
+    """What is asked for, and one row more. Raises InvalidParameterError."""
     cursor = decode_cursor(params.cursor, str, str, (int, float, type(None)), str)
     if cursor is not None and tuple(cursor[:2]) != _order(params):
         raise refusal("cursor", params.cursor, "it with the 'sort' and 'order' of the answer that it came from")
@@ -69,10 +127,13 @@ def _filter(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:
 
 
 def _page(
-    conn: sqlite3.Connection, wanted: reads.CampaignFilter, now_ms: int
+    conn: sqlite3.Connection, comparison: Comparison, wanted: reads.CampaignFilter, now_ms: int
 ) -> list[tuple[float | None, dict[str, Any]]]:
     """Campaigns with their sort values, made in the reader's thread: a large page would hold the event loop."""
-    return [(row["place"], campaign_json(row, now_ms)) for row in reads.campaigns(conn, wanted)]
+    with reads.at_once(conn):
+        page = reads.campaigns(conn, wanted)
+        standings = comparison.of(conn, [row["id"] for row in page])
+        return [(row["place"], campaign_json(conn, row, standings.get(row["id"]), now_ms)) for row in page]
 
 
 def _order(params: CampaignsParams) -> tuple[str, str]:
@@ -85,29 +146,37 @@ def _known_sort(sort: str) -> str:
     return sort
 
 
-def campaign_json(row: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
+def campaign_json(
+    conn: sqlite3.Connection, row: Mapping[str, Any], standing: Standing | None, now_ms: int
+) -> dict[str, Any]:
     """One campaign as every answer shows it."""
     observed = {figure: row[figure] for figure in OBSERVED}
-    active = row["last_event_at"] >= now_ms - reads.ACTIVE_MS
+    older = misses_older(standing)
+    shown = {**observed, "contacted": None} if older else observed
+    last_event_at = row["last_event_at"]
+    active = last_event_at is not None and last_event_at >= now_ms - reads.ACTIVE_MS
     return {
         "campaign_id": row["campaign_id"],
         "name": row["name"],
-        "status": "unknown" if row["started_at"] is None else "started",
+        "status": row["status"],
         "activity": "active" if active else "quiet",
         "started_at": rfc3339(row["started_at"]),
         "last_started_at": rfc3339(row["last_started_at"]),
         "first_event_at": rfc3339(row["first_event_at"]),
-        "last_event_at": rfc3339(row["last_event_at"]),
-        "observed": observed,
-        "provider": None,
-        "reconciled": None,
-        "rates": rates(observed),
-        "drift": {"status": "unknown", "sent": None, "bounced": None, "replied": None},
+        "last_event_at": rfc3339(last_event_at),
+        "observed": shown,
+        "provider": provider_json(standing, row["failure"]),
+        "reconciled": reconciled_json(standing, observed),
+        "rates": honest_rates(conn, row["id"], observed, older=older),
+        "drift": drift_json(standing),
     }
 
 
-def _step_json(row: Mapping[str, Any], lowest: int | None) -> dict[str, Any]:
+def _step_json(row: Mapping[str, Any], lowest: int | None, unsent: Mapping[int, int] | None) -> dict[str, Any]:
+    """`unsent` are hard bounces by step whose send is not held, where the campaign's older messages are not."""
     contacted = row["sent"] if row["step"] == lowest else 0
     figures = {figure: contacted if figure == "contacted" else row[figure] for figure in _OF_A_STEP}
     step = None if row["step"] == STEP_NONE else row["step"]
-    return {"step": step, **figures, "rates": rates(figures)}
+    if unsent is None:
+        return {"step": step, **figures, "rates": rates(figures)}
+    return {"step": step, **figures, "contacted": None, "rates": held_rates(figures, unsent.get(row["step"], 0))}

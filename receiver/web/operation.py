@@ -29,12 +29,20 @@ class Raw:
     content_type: bytes
 
 
-Handler = Callable[[Call], Awaitable[dict[str, Any] | Raw]]
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer with another status than its operation's usual one."""
+
+    json: dict[str, Any]
+    status: int
+
+
+Handler = Callable[[Call], Awaitable[dict[str, Any] | Raw | Answered]]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path.
+    """One method of one path. `other_status` is one that a handler gives instead of `status`.
 
     `answer` describes the JSON that `handler` returns. `stamped` answers carry `as_of` and
     `settled_until`; `cached` ones an ETag.
@@ -49,6 +57,7 @@ class Operation:
     body: type[Params] | None = None
     answer: type[BaseModel] | None = None
     status: int = 200
+    other_status: int | None = None
     stamped: bool = False
     cached: bool = False
     errors: tuple[str, ...] = field(default=())

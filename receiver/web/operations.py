@@ -2,18 +2,24 @@
 
 import math
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from receiver.errors import QueryTimeoutError, UnavailableError
+from receiver.events import LATE_HORIZON_MS
 from receiver.ingest.meters import Meters
 from receiver.ingest.writer import Writer
-from receiver.storage.sqlite import reads
+from receiver.storage.sqlite import reads, standings
+from receiver.storage.sqlite.reconciliation import unattributed_bounces
 from receiver.storage.sqlite.store import Readers
 from receiver.web.body import BodyReader
 from receiver.web.operation import Call, Raw
+
+T = TypeVar("T")
+D = TypeVar("D")
 
 log = structlog.get_logger()
 
@@ -51,12 +57,19 @@ class Operations:
         meters.queue.set(self._writer.queued)
         meters.accepting.set(self._writer.accepting and not self._reader.draining)
         meters.wal.set(self._wal.stat().st_size if self._wal.exists() else 0)
-        meters.quarantine.set(await self._quarantine_bytes())
+        meters.quarantine.set(await self._read(_quarantine_bytes, math.nan))
+        meters.show_missing(await self._read(standings.lost, None))
+        before = call.now_ms - LATE_HORIZON_MS
+        meters.unattributed.set(await self._read(lambda conn: float(unattributed_bounces(conn, before)), math.nan))
         return Raw(meters.render(), _EXPOSITION)
 
-    async def _quarantine_bytes(self) -> float:
-        """Not a number while the database cannot be read: just then the other metrics are needed."""
+    async def _read(self, work: Callable[[sqlite3.Connection], T], otherwise: D) -> T | D:
+        """Something else while the database cannot be read: just then the other metrics are needed."""
         try:
-            return float(sum(row["size_bytes"] for row in await self._readers.run(reads.quarantine_counts)))
+            return await self._readers.run(work)
         except (sqlite3.Error, QueryTimeoutError):
-            return math.nan
+            return otherwise
+
+
+def _quarantine_bytes(conn: sqlite3.Connection) -> float:
+    return float(sum(row["size_bytes"] for row in reads.quarantine_counts(conn)))

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl
@@ -31,6 +32,9 @@ Reason = Literal[
     "campaign_missing",
     "conflict",
 ]
+DriftStatus = Literal["in_sync", "settling", "missing", "surplus", "unknown"]
+CAMPAIGN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+CAMPAIGN_IDS = "1 to 128 letters, digits and _ . : -"
 QUARANTINE_REASONS: tuple[str, ...] = get_args(Reason)
 SORTS = (*OBSERVED, *RATES, "campaign_id", "last_event_at")
 
@@ -115,6 +119,55 @@ class RetryBody(Params):
     reason: Reason | None = allowed(", ".join(QUARANTINE_REASONS[:-1]) + " or conflict")
 
 
+class DriftOfCampaignParams(Params):
+    """`GET /v1/campaigns/{campaign_id}/drift`: which gaps to show."""
+
+    gaps: Literal["all", "open", "none"] = Field("all", json_schema_extra={"allowed": "all, open or none"})
+
+
+class DriftParams(DriftOfCampaignParams):
+    """`GET /v1/drift`."""
+
+    status: DriftStatus | None = allowed("in_sync, settling, missing, surplus or unknown")
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class ReconciliationsParams(Params):
+    """`GET /v1/reconciliations`."""
+
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class ReconcileParams(Params):
+    """`POST /v1/reconciliations`: whether to answer when the run is over."""
+
+    wait: Literal["true", "false"] = Field("false", json_schema_extra={"allowed": "true or false"})
+
+
+CampaignId = Annotated[str, Field(pattern=rf"^{CAMPAIGN_ID.pattern}$")]
+
+
+class ReconcileBody(Params):
+    """`POST /v1/reconciliations`: the named campaigns, or all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    campaign_ids: Annotated[list[CampaignId] | None, Field(min_length=1, max_length=10_000)] = allowed(
+        f"a list of 1 to 10000 campaign ids, each {CAMPAIGN_IDS}"
+    )
+
+
+class CampaignBody(Params):
+    """`POST /v1/campaigns`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    campaign_id: CampaignId = Field(json_schema_extra={"allowed": CAMPAIGN_IDS})
+    name: Annotated[str | None, Field(min_length=1, max_length=200)] = allowed("1 to 200 characters")
+
+
 def parse_query(model: type[M], query: bytes) -> M:
     """The parameters of a query string. Raises InvalidParameterError."""
     values: dict[str, str] = {}
@@ -153,6 +206,8 @@ def _validate(model: type[M], values: Mapping[str, Any]) -> M:
         return model.model_validate(values)
     except ValidationError as error:
         name = str(error.errors(include_url=False, include_context=False)[0]["loc"][0])
+        if name not in values:
+            raise InvalidParameterError(name, f"'{name}' is missing; use {_what_is_allowed(known[name])}.") from None
         raise refusal(name, values[name], _what_is_allowed(known[name])) from None
 
 

@@ -14,7 +14,7 @@ from receiver.clock import Clock
 from receiver.errors import ReceiverError
 from receiver.web.access import Access, Credentials, Role
 from receiver.web.body import BodyReader, Refusal
-from receiver.web.operation import Call, Operation, Raw
+from receiver.web.operation import Answered, Call, Operation, Raw
 from receiver.web.params import NoParams, Params, parse_json, parse_query
 from receiver.web.problems import HEADERS, headers_of, internal, is_fault, problem, problem_of
 from receiver.web.request_id import RequestIds
@@ -107,11 +107,13 @@ class Resource:
         if etag is not None and _is_known(etag, headers.get(b"if-none-match")):
             return 304, [_CACHE, (b"etag", etag), *stamps], b""
         call = Call(params, body, scope.get("path_params", {}), role, now)
-        content, content_type = _rendered(await operation.handler(call), operation, now)
+        answer = await operation.handler(call)
+        status = answer.status if isinstance(answer, Answered) else operation.status
+        content, content_type = _rendered(answer, operation, now)
         answer_headers = [(b"content-type", content_type), _CACHE, *stamps]
         if etag is not None:
             answer_headers.append((b"etag", etag))
-        return operation.status, answer_headers, content
+        return status, answer_headers, content
 
     async def _body(self, operation: Operation, headers: Mapping[bytes, bytes], receive: Receive) -> Params:
         if operation.body is None:
@@ -181,9 +183,11 @@ def _is_known(etag: bytes, if_none_match: bytes | None) -> bool:
     return etag in known or etag.removeprefix(b"W/") in known
 
 
-def _rendered(answer: dict[str, Any] | Raw, operation: Operation, now_ms: int) -> tuple[bytes, bytes]:
+def _rendered(answer: dict[str, Any] | Raw | Answered, operation: Operation, now_ms: int) -> tuple[bytes, bytes]:
     if isinstance(answer, Raw):
         return answer.content, answer.content_type
+    if isinstance(answer, Answered):
+        answer = answer.json
     if operation.stamped:
         answer["as_of"] = rfc3339(now_ms)
         answer["settled_until"] = rfc3339(settled_until(now_ms))

@@ -9,11 +9,13 @@ from starlette.routing import Route, Router
 from receiver.web import answers, params
 from receiver.web.access import Role
 from receiver.web.campaigns import Campaigns
+from receiver.web.drift import Drift
 from receiver.web.events import Events
 from receiver.web.operation import Operation
 from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
 from receiver.web.rebuild import Rebuild
+from receiver.web.reconciliations import Reconciliations
 from receiver.web.resource import NotFound, Resource, Surroundings
 from receiver.web.webhook import Webhook
 
@@ -26,6 +28,8 @@ class Handlers:
     """The objects whose methods answer."""
 
     campaigns: Campaigns
+    drift: Drift
+    reconciliations: Reconciliations
     events: Events
     quarantine: Quarantine
     rebuild: Rebuild
@@ -45,6 +49,18 @@ def table(do: Handlers) -> list[Operation]:
             answer=answers.CampaignsAnswer,
             stamped=True,
             cached=True,
+        ),
+        Operation(
+            "POST",
+            "/v1/campaigns",
+            "Compare this campaign with Leadterra too, whether or not it has events.",
+            do.campaigns.add,
+            Role.ADMIN,
+            body=params.CampaignBody,
+            answer=answers.CampaignAnswer,
+            status=201,
+            stamped=True,
+            errors=("unavailable",),
         ),
         Operation(
             "GET",
@@ -67,6 +83,53 @@ def table(do: Handlers) -> list[Operation]:
             stamped=True,
             cached=True,
             errors=("campaign_not_found",),
+        ),
+        Operation(
+            "GET",
+            f"{_CAMPAIGN}/drift",
+            "What a campaign's counters at Leadterra tell about its figures.",
+            do.drift.one,
+            Role.ANALYST,
+            params=params.DriftOfCampaignParams,
+            answer=answers.DriftAnswer,
+            stamped=True,
+            cached=True,
+            errors=("campaign_not_found",),
+        ),
+        Operation(
+            "GET",
+            "/v1/drift",
+            "What differs from Leadterra's counters, what is missing, since when and why; alarms.",
+            do.drift.list,
+            Role.ANALYST,
+            params=params.DriftParams,
+            answer=answers.DriftAnswer,
+            stamped=True,
+            cached=True,
+        ),
+        Operation(
+            "GET",
+            "/v1/reconciliations",
+            "Runs that compared the figures with Leadterra's counters, newest first.",
+            do.reconciliations.list,
+            Role.ANALYST,
+            params=params.ReconciliationsParams,
+            answer=answers.ReconciliationsAnswer,
+            stamped=True,
+        ),
+        Operation(
+            "POST",
+            "/v1/reconciliations",
+            "Compare the named campaigns, or all, with Leadterra's counters now.",
+            do.reconciliations.start,
+            Role.ADMIN,
+            params=params.ReconcileParams,
+            body=params.ReconcileBody,
+            answer=answers.ReconciliationAnswer,
+            status=202,
+            other_status=200,
+            stamped=True,
+            errors=("campaign_not_found", "reconciliation_off", "unavailable"),
         ),
         Operation(
             "GET",

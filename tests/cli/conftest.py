@@ -1,6 +1,7 @@
 """A folder with a database, the commands run in this process, and a real server on a port of its own."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 from click.testing import CliRunner, Result
 
 from receiver.cli import cli
@@ -47,6 +49,10 @@ class Database:
     def execute(self, statement: str) -> None:
         with closing(sqlite3.connect(self.path)) as conn, conn:
             conn.execute(statement)
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(self.path)) as conn:
+            return conn.execute(query).fetchall()
 
     def sent(self) -> int:
         """The figure `sent` of all campaigns."""
@@ -89,9 +95,10 @@ class Server:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in the test's folder, in this process."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Runs a command in the test's folder, in this process; its logging ends with the test."""
     monkeypatch.chdir(tmp_path)
+    handlers = list(logging.getLogger().handlers)
 
     def run(*arguments: str, **environ: str) -> Result:
         result = CliRunner(env=dict(environ)).invoke(cli, arguments)
@@ -99,7 +106,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             raise result.exception
         return result
 
-    return run
+    yield run
+    logging.getLogger().handlers[:] = handlers
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
 
 
 @pytest.fixture

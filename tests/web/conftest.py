@@ -111,6 +111,14 @@ KEYS = {
 }
 
 
+# An API key, and an address where nobody answers.
+LEADTERRA = {
+    "RECEIVER_LEADTERRA__BASE_URL": "http://127.0.0.1:9",
+    "RECEIVER_LEADTERRA__API_KEY": "sk_test_web",
+    "RECEIVER_RECONCILE__INTERVAL_S": "0",
+}
+
+
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """Starts services on one database; all are closed at the end."""

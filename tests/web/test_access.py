@@ -116,8 +116,8 @@ async def test_an_unknown_path_is_404_before_the_key(keyed: Api) -> None:
 
 async def test_a_wrong_method_is_405_before_the_key(keyed: Api) -> None:
     response = await keyed.ask("DELETE", "/v1/campaigns", headers=bearer("wrong"))
-    text = "DELETE is not allowed here; use GET, HEAD, OPTIONS."
-    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+    text = "DELETE is not allowed here; use GET, POST, HEAD, OPTIONS."
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, POST, HEAD, OPTIONS")
     assert response.json() == problem(405, "Method Not Allowed", "method_not_allowed", text)
 
 

@@ -73,6 +73,10 @@ async def test_the_documented_metrics_are_there_from_the_start(api: Api) -> None
         "receiver_late_deliveries": "counter",
         "receiver_quarantine_bytes": "gauge",
         "receiver_accepting": "gauge",
+        "receiver_reconcile_runs": "counter",
+        "receiver_reconcile_last_run_timestamp_seconds": "gauge",
+        "receiver_missing_events": "gauge",
+        "receiver_bounced_unattributed": "gauge",
     }
     assert {name: families.get(name) for name in documented} == documented
 
@@ -153,7 +157,7 @@ async def test_no_label_and_no_text_comes_from_a_payload(api: Api) -> None:
     assert canary not in text
     assert SECRET.decode() not in text
     labels = {name for _, pairs in await samples(api) for name, _ in pairs}
-    assert labels == {"outcome", "le"}
+    assert labels == {"outcome", "le", "status", "figure", "state"}
 
 
 async def test_a_quarantine_of_days_ago_still_counts(api: Api) -> None:

@@ -147,7 +147,7 @@ async def test_head_of_the_webhook_is_refused_without_a_body(api: Api) -> None:
 @pytest.mark.parametrize(
     ("path", "allow"),
     [
-        ("/v1/campaigns", "GET, HEAD, OPTIONS"),
+        ("/v1/campaigns", "GET, POST, HEAD, OPTIONS"),
         ("/v1/campaigns/nobody", "GET, HEAD, OPTIONS"),
         ("/v1/quarantine/retry", "POST, OPTIONS"),
         ("/v1/rebuild", "POST, GET, HEAD, OPTIONS"),

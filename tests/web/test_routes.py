@@ -12,13 +12,16 @@ from receiver.web.operation import Operation
 from receiver.web.params import Params
 from receiver.web.problems import STATUS_BY_CODE
 from receiver.web.routes import Handlers, table
-from tests.web.conftest import Api, Start, bounced, replied, sent, started, unread
+from tests.web.conftest import ADMIN, KEYS, LEADTERRA, Api, Start, bounced, replied, sent, started, unread
 
 # A new route must be decided here too: who may call it.
 ROUTES = {
-    "/v1/campaigns": {"GET": "analyst"},
+    "/v1/campaigns": {"GET": "analyst", "POST": "admin"},
     "/v1/campaigns/{campaign_id}": {"GET": "analyst"},
     "/v1/campaigns/{campaign_id}/steps": {"GET": "analyst"},
+    "/v1/campaigns/{campaign_id}/drift": {"GET": "analyst"},
+    "/v1/drift": {"GET": "analyst"},
+    "/v1/reconciliations": {"GET": "analyst", "POST": "admin"},
     "/v1/events": {"GET": "analyst"},
     "/v1/quarantine": {"GET": "analyst"},
     "/v1/quarantine/retry": {"POST": "admin"},
@@ -108,15 +111,19 @@ async def test_every_real_answer_is_what_its_model_says(admin: Api, operation: O
         _strict(operation.answer).model_validate_json(text)
 
 
-async def test_answers_to_posts_are_what_their_models_say(admin: Api) -> None:
+BODIES = {"/v1/campaigns": {"campaign_id": "by-hand"}}
+
+
+async def test_answers_to_posts_are_what_their_models_say(start: Start) -> None:
+    admin = await start(key=ADMIN, **KEYS, **LEADTERRA)
     await admin.post(unread())
     posts = [operation for operation in OPERATIONS if operation.method == "POST"]
     for operation in posts:
-        response = await admin.ask("POST", operation.path)
+        response = await admin.ask("POST", operation.path, json=BODIES.get(operation.path))
         assert response.status_code == operation.status
         assert operation.answer is not None
         _strict(operation.answer).model_validate_json(response.content)
-    assert len(posts) == 2
+    assert len(posts) == 4
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,7 +1,8 @@
 """The queries behind the answers: functions over a reading connection that return plain rows."""
 
+import contextlib
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +68,22 @@ def campaigns(conn: sqlite3.Connection, wanted: CampaignFilter) -> list[Row]:
 
 def steps(conn: sqlite3.Connection, campaign_number: int) -> list[Row]:
     return conn.execute(_sql("steps"), {"campaign": campaign_number}).fetchall()
+
+
+def hard_without_send(conn: sqlite3.Connection, campaign_number: int) -> dict[int, int]:
+    """A campaign's hard bounces whose send is not held, by step as it is stored."""
+    found = conn.execute(_sql("hard_without_send"), {"campaign": campaign_number})
+    return {step: count for step, count in found}
+
+
+@contextlib.contextmanager
+def at_once(conn: sqlite3.Connection) -> Iterator[None]:
+    """What is read inside is of one moment."""
+    conn.execute("BEGIN")
+    try:
+        yield
+    finally:
+        conn.execute("ROLLBACK")
 
 
 def events(conn: sqlite3.Connection, wanted: EventFilter) -> list[Row]:

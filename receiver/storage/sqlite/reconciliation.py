@@ -64,6 +64,11 @@ def add_by_hand(conn: sqlite3.Connection, campaign: int, name: str | None, now_m
         _run(conn, "set_name", campaign=campaign, name=name)
 
 
+def add_campaign_by_hand(conn: sqlite3.Connection, campaign_id: str, name: str | None, now_ms: int) -> None:
+    """Know a campaign and ask for it too."""
+    add_by_hand(conn, add_campaign(conn, campaign_id), name, now_ms)
+
+
 def known_campaigns(conn: sqlite3.Connection) -> list[Row]:
     """Every campaign, with what decides when it is asked."""
     return _all(conn, "known")
@@ -261,25 +266,9 @@ def quarantined_unattributed(conn: sqlite3.Connection) -> int:
 # What follows from them.
 
 
-def put_drift(
-    conn: sqlite3.Connection, campaign: int, at: int, status: str, at_least: int, figures: object, ledger: object
-) -> None:
+def put_drift(conn: sqlite3.Connection, campaign: int, drift: Mapping[str, object]) -> None:
     """A campaign's drift as of its last snapshot, and the ledger that it was computed with."""
-    _run(
-        conn,
-        "put_drift",
-        campaign=campaign,
-        at=at,
-        status=status,
-        at_least=at_least,
-        figures=orjson.dumps(figures).decode(),
-        counts=orjson.dumps(ledger).decode(),
-    )
-
-
-def evaluated(conn: sqlite3.Connection, campaign: int | None = None) -> list[Row]:
-    """Campaigns with drift, of one or of all, and the ledger as of their last snapshots as it is now."""
-    return _all(conn, "evaluated", campaign=campaign)
+    _run(conn, "put_drift", campaign=campaign, **drift)
 
 
 def open_gaps(conn: sqlite3.Connection, campaign: int) -> list[Row]:

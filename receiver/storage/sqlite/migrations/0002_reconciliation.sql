@@ -99,8 +99,10 @@ CREATE TABLE drift (
     at INTEGER NOT NULL,
     status TEXT NOT NULL,
     at_least INTEGER NOT NULL, -- of all figures
-    figures TEXT NOT NULL,
-    counts TEXT NOT NULL -- the ledger as of a minute later; when it is another now, the drift is too
+    sent_before INTEGER NOT NULL, -- `before_receiver` of sent: while above 0 the ledger holds not all messages
+    at_first INTEGER NOT NULL, -- the counts of the ledger as of the first snapshot, summed; when another now ...
+    counts TEXT NOT NULL, -- ... or the ledger as of a minute after the last one is, the drift may be too
+    figures TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE gaps (
@@ -122,6 +124,7 @@ CREATE TABLE runs (
     started_at INTEGER NOT NULL,
     ended_at INTEGER,
     campaigns INTEGER NOT NULL DEFAULT 0,
+    done INTEGER NOT NULL DEFAULT 0, -- of them
     failed INTEGER NOT NULL DEFAULT 0,
     differing INTEGER NOT NULL DEFAULT 0,
     errors TEXT NOT NULL DEFAULT '[]'
@@ -148,6 +151,23 @@ CREATE TABLE alarms (
     clean_runs INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (code, subject)
 ) STRICT, WITHOUT ROWID;
+
+DROP VIEW campaign_rows;
+-- One campaign with its totals and starts. One that no event has named is shown, without totals, once somebody added
+-- it or Leadterra answered for it.
+CREATE VIEW campaign_rows AS
+SELECT campaigns.id AS id, campaign_id, name, first_event_at, last_event_at, started_at, last_started_at,
+       CASE WHEN gone_at IS NOT NULL THEN 'gone' WHEN started_at IS NOT NULL THEN 'started' ELSE 'unknown'
+       END AS status,
+       failure, sent_before, sent, attempted, accepted, contacted, bounced, bounced_hard, bounced_soft, replies,
+       replied, replied_human, starts
+FROM (SELECT *, (SELECT min(at) FROM starts WHERE starts.campaign = campaigns.id) AS started_at,
+             (SELECT max(at) FROM starts WHERE starts.campaign = campaigns.id) AS last_started_at
+      FROM campaigns) AS campaigns
+LEFT JOIN totals ON totals.campaign = campaigns.id AND totals.step = -1 AND first_event_at IS NOT NULL
+LEFT JOIN polls ON polls.campaign = campaigns.id
+LEFT JOIN drift ON drift.campaign = campaigns.id
+WHERE first_event_at IS NOT NULL OR added_at IS NOT NULL OR answered_at IS NOT NULL;
 
 PRAGMA user_version = 2;
 COMMIT;

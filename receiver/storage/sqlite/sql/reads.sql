@@ -6,24 +6,35 @@ SELECT * FROM campaign_rows WHERE campaign_id = :campaign_id
 
 -- name: campaigns_by_value
 -- A page of campaigns, sorted by a figure, a rate or a time; nulls last, ties by campaign id.
+-- While older messages are not held, rates are made of what is held, or null.
 SELECT * FROM (
     SELECT *, CASE WHEN :descending THEN -value ELSE value END AS place FROM (
         SELECT *, CASE :sort
             WHEN 'last_event_at' THEN last_event_at
             WHEN 'sent' THEN sent WHEN 'attempted' THEN attempted WHEN 'accepted' THEN accepted
-            WHEN 'contacted' THEN contacted WHEN 'bounced' THEN bounced WHEN 'bounced_hard' THEN bounced_hard
+            WHEN 'contacted' THEN CASE WHEN sent_before > 0 THEN NULL ELSE contacted END
+            WHEN 'bounced' THEN bounced WHEN 'bounced_hard' THEN bounced_hard
             WHEN 'bounced_soft' THEN bounced_soft WHEN 'replies' THEN replies WHEN 'replied' THEN replied
             WHEN 'replied_human' THEN replied_human WHEN 'starts' THEN starts
-            WHEN 'bounce_rate' THEN CASE WHEN attempted > 0 THEN bounced * 1.0 / attempted END
-            WHEN 'hard_bounce_rate' THEN CASE WHEN attempted > 0 THEN bounced_hard * 1.0 / attempted END
-            WHEN 'reply_rate' THEN CASE WHEN accepted > 0 THEN replied * 1.0 / accepted END
-            WHEN 'lead_reply_rate' THEN CASE WHEN contacted > 0 THEN replied * 1.0 / contacted END
-            WHEN 'human_reply_rate' THEN CASE WHEN contacted > 0 THEN replied_human * 1.0 / contacted END
+            WHEN 'bounce_rate' THEN CASE
+                WHEN sent_before > 0 THEN CASE WHEN sent > 0 THEN (sent - accepted) * 1.0 / sent END
+                WHEN attempted > 0 THEN bounced * 1.0 / attempted END
+            WHEN 'hard_bounce_rate' THEN CASE
+                WHEN sent_before > 0 THEN CASE WHEN sent > 0 THEN (bounced_hard - (
+                    SELECT count(*) FROM messages WHERE messages.campaign = campaign_rows.id AND sent_at IS NULL
+                    AND hard_at IS NOT NULL)) * 1.0 / sent END
+                WHEN attempted > 0 THEN bounced_hard * 1.0 / attempted END
+            WHEN 'reply_rate' THEN CASE
+                WHEN sent_before > 0 THEN NULL WHEN accepted > 0 THEN replied * 1.0 / accepted END
+            WHEN 'lead_reply_rate' THEN CASE
+                WHEN sent_before > 0 THEN NULL WHEN contacted > 0 THEN replied * 1.0 / contacted END
+            WHEN 'human_reply_rate' THEN CASE
+                WHEN sent_before > 0 THEN NULL WHEN contacted > 0 THEN replied_human * 1.0 / contacted END
             END AS value
         FROM campaign_rows
     )
 )
-WHERE (:status IS NULL OR :status = CASE WHEN started_at IS NULL THEN 'unknown' ELSE 'started' END)
+WHERE (:status IS NULL OR :status = status)
   AND (:activity IS NULL OR :activity = CASE WHEN last_event_at >= :active_since THEN 'active' ELSE 'quiet' END)
   AND (:q IS NULL OR instr(lower(campaign_id), lower(:q)) OR instr(lower(coalesce(name, '')), lower(:q)))
   AND (:min_sent IS NULL OR sent >= :min_sent)
@@ -39,7 +50,7 @@ LIMIT :limit
 -- name: campaigns_by_id
 -- A page of campaigns, sorted by campaign id.
 SELECT *, NULL AS place FROM campaign_rows
-WHERE (:status IS NULL OR :status = CASE WHEN started_at IS NULL THEN 'unknown' ELSE 'started' END)
+WHERE (:status IS NULL OR :status = status)
   AND (:activity IS NULL OR :activity = CASE WHEN last_event_at >= :active_since THEN 'active' ELSE 'quiet' END)
   AND (:q IS NULL OR instr(lower(campaign_id), lower(:q)) OR instr(lower(coalesce(name, '')), lower(:q)))
   AND (:min_sent IS NULL OR sent >= :min_sent)
@@ -58,6 +69,11 @@ WHERE campaign = :campaign AND step >= 0
        OR replied OR replied_human)
   AND (sent OR attempted OR bounced OR replies OR replied)
 ORDER BY step
+
+-- name: hard_without_send
+-- A campaign's hard bounces by step whose send is not held.
+SELECT step, count(*) AS bounced_hard FROM messages
+WHERE campaign = :campaign AND sent_at IS NULL AND hard_at IS NOT NULL GROUP BY step
 
 -- name: campaign_number
 -- A campaign's number.

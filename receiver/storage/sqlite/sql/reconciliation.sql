@@ -59,12 +59,13 @@ SELECT campaign_id FROM campaigns LEFT JOIN polls ON polls.campaign = campaigns.
 WHERE asked_at IS NULL AND first_event_at IS NOT NULL
 
 -- name: note_attempt
--- A campaign was asked.
+-- A campaign was asked. One that is gone stays so until an answer comes.
 INSERT INTO polls (campaign, asked_at, answered_at, moved_at, gone_at, failure)
 VALUES (:campaign, :now, :answered_at, :moved_at, :gone_at, :failure)
 ON CONFLICT (campaign) DO UPDATE SET
     asked_at = excluded.asked_at, answered_at = coalesce(excluded.answered_at, answered_at),
-    moved_at = coalesce(excluded.moved_at, moved_at), gone_at = excluded.gone_at, failure = excluded.failure
+    moved_at = coalesce(excluded.moved_at, moved_at), failure = excluded.failure,
+    gone_at = CASE WHEN excluded.failure IS NOT NULL THEN coalesce(excluded.gone_at, gone_at) END
 
 -- name: set_wait
 -- How long until a campaign is asked again.
@@ -138,10 +139,11 @@ WHERE resolved_at IS NULL AND campaign_id IS NULL AND reason NOT IN ('conflict',
 
 -- name: put_drift
 -- A campaign's drift as of its last snapshot.
-INSERT INTO drift (campaign, at, status, at_least, figures, counts)
-VALUES (:campaign, :at, :status, :at_least, :figures, :counts)
+INSERT INTO drift (campaign, at, status, at_least, sent_before, at_first, counts, figures)
+VALUES (:campaign, :at, :status, :at_least, :sent_before, :at_first, :counts, :figures)
 ON CONFLICT (campaign) DO UPDATE SET at = excluded.at, status = excluded.status, at_least = excluded.at_least,
-    figures = excluded.figures, counts = excluded.counts
+    sent_before = excluded.sent_before, at_first = excluded.at_first, counts = excluded.counts,
+    figures = excluded.figures
 
 -- name: open_gaps
 -- A campaign's gaps that are not closed.
@@ -201,8 +203,8 @@ INSERT INTO runs (trigger, status, started_at) VALUES (:trigger, 'running', :now
 
 -- name: end_run
 -- A run is over.
-UPDATE runs SET status = :status, ended_at = :now, campaigns = :campaigns, failed = :failed,
-                differing = :differing, errors = :errors WHERE id = :id
+UPDATE runs SET status = :status, ended_at = :now, campaigns = :campaigns, done = :done,
+                failed = :failed, differing = :differing, errors = :errors WHERE id = :id
 
 -- name: abort_runs
 -- Runs that a killed process left open.
@@ -248,17 +250,3 @@ DELETE FROM alarms WHERE code = :code AND subject = :subject
 -- name: unattributed_bounces
 -- Bounces whose campaign nobody has told within the time in which it could have come.
 SELECT count(*) FROM messages WHERE campaign IS NULL AND max(coalesce(soft_at, 0), coalesce(hard_at, 0)) < :before
-
--- name: evaluated
--- Campaigns with drift, and the ledger as of their last snapshots now: totals less what came later.
-SELECT campaigns.id AS id, campaign_id, drift.at AS at, drift.status AS status, figures, at_least, counts,
-       totals.sent - coalesce(sum(minutes.sent), 0) AS sent,
-       totals.bounced - coalesce(sum(minutes.bounced), 0) AS bounced,
-       totals.bounced_soft - coalesce(sum(minutes.bounced_soft), 0) AS bounced_soft,
-       totals.replied - coalesce(sum(minutes.replied), 0) AS replied,
-       totals.replied_human - coalesce(sum(minutes.replied_human), 0) AS replied_human
-FROM drift JOIN campaigns ON campaigns.id = drift.campaign
-LEFT JOIN totals ON totals.campaign = drift.campaign AND totals.step = -1
-LEFT JOIN minutes ON minutes.campaign = drift.campaign AND minutes.minute > (drift.at + 60000) / 60000
-WHERE :campaign IS NULL OR drift.campaign = :campaign
-GROUP BY campaigns.id ORDER BY campaign_id
