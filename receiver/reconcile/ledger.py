@@ -49,8 +49,9 @@ class Curve:
         return self._quarters.upto(at // QUARTER_MS)
 
     def between(self, start: int, end: int) -> Counts:
-        """The events from the minute of `start` to that of `end`, both included."""
-        return self.upto(end).minus(self.upto(start - MINUTE_MS))
+        """The events from the minute of `start`, or its quarter of an hour, to that of `end`, all included."""
+        known_by_minute = start // MINUTE_MS >= self._minutes_since
+        return self.upto(end).minus(self.upto(start - (MINUTE_MS if known_by_minute else QUARTER_MS)))
 
 
 class _Later:
