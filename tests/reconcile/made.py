@@ -71,7 +71,7 @@ def case(
     minutes_since: int = 0,
 ) -> Case:
     """A case whose first snapshot is its baseline; times are minutes after midnight."""
-    kept = [Snapshot(at(each[0]), at(each[-2]), each[-1]) for each in snapshots]  # type: ignore[arg-type]
+    kept = [Snapshot(at(each[0]), at(each[-2]), each[-1]) for each in snapshots]
     first = kept[0].first_at
     base = summed(booked, first)
     return Case(

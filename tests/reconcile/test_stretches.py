@@ -1,9 +1,12 @@
 """Stretches of time, against sets of minutes; and which outage can have swallowed all six attempts."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver.figures import MINUTE_MS
 from receiver.reconcile.stretches import (
     FROM_FIRST_FAILURE,
     FROM_LAST_TRY,
@@ -13,7 +16,6 @@ from receiver.reconcile.stretches import (
     not_accepting,
     overlap,
 )
-from tests.reconcile.made import MINUTE_MS
 
 Stretches = list[tuple[int, int]]
 END = 40
@@ -30,7 +32,7 @@ def moments(found: Stretches, start: int = 0, end: int = END) -> set[int]:
 
 def is_tidy(found: Stretches) -> bool:
     flat = [moment for each in found for moment in each]
-    return all(a < b for a, b in zip(flat, flat[1:], strict=False))
+    return all(a < b for a, b in itertools.pairwise(flat))
 
 
 def inside(start: float, end: float, *closed: tuple[float, float]) -> bool:
