@@ -238,7 +238,7 @@ SELECT started_at FROM runs WHERE trigger = 'schedule' ORDER BY id DESC LIMIT 1
 -- An alarm, new or still there.
 INSERT INTO alarms (code, subject, campaign_id, since, deadline, detail, clean_runs)
 VALUES (:code, :subject, :campaign_id, :since, :deadline, :detail, :clean_runs)
-ON CONFLICT (code, subject) DO UPDATE SET deadline = excluded.deadline, detail = excluded.detail,
+ON CONFLICT (code, subject) DO UPDATE SET since = excluded.since, deadline = excluded.deadline, detail = excluded.detail,
     clean_runs = excluded.clean_runs
 
 -- name: delete_alarm
