@@ -225,7 +225,9 @@ def _polled(conn: sqlite3.Connection) -> list[Polled]:
 
 
 def _differing(conn: sqlite3.Connection) -> int:
-    return sum(row["status"] in (Status.MISSING, Status.SURPLUS, Status.SETTLING) for row in rows.evaluated(conn))
+    return sum(
+        rows.status_counts(conn).get(status, 0) for status in (Status.MISSING, Status.SURPLUS, Status.SETTLING)
+    )
 
 
 def _answered(campaign_id: str, counters: Counters, date_ms: int | None, asked_at: int, now: int) -> Answered:

@@ -29,6 +29,7 @@ from receiver.reconcile.ledger import Bucket, Counts, Curve
 from receiver.reconcile.losses import Gap, Losses, Observation, fold
 from receiver.reconcile.stretches import not_accepting, overlap
 from receiver.storage.sqlite import reconciliation as rows
+from receiver.storage.sqlite.connection import one_moment
 
 # Which kind of webhook tells of a figure.
 EVENTS = {"sent": "message.sent", "bounced": "message.bounced", "replied": "reply.received"}
@@ -181,9 +182,11 @@ def take_in(conn: sqlite3.Connection, answer: Answered, now_ms: int, around: Cir
     campaign_id = answer.campaign_id
     campaign = rows.add_campaign(conn, campaign_id)
     text = orjson.dumps(answer.counters)
-    at, moved = rows.put_snapshot(conn, campaign, answer.at, text)
+    at, changed = rows.put_snapshot(conn, campaign, answer.at, text)
+    is_first = rows.baseline(conn, campaign) is None
+    moved = changed and not is_first
     rows.note_attempt(conn, campaign, now_ms, answered=True, moved=moved)
-    if rows.baseline(conn, campaign) is None:
+    if is_first:
         ledgers = {moment: _as_of(conn, campaign, moment) for moment in (answer.earliest, answer.latest)}
         rows.put_baseline(conn, campaign, at, text, ledgers)
     return Taken(campaign, judge(conn, campaign, campaign_id, around), moved)
@@ -311,6 +314,13 @@ def standings(
     or has gone since, the campaign is judged anew: a late arrival closes its gap in the same answer that counts it.
     `gaps` is None where those of the last run hold.
     """
+    with one_moment(conn):
+        return _standings(conn, pins, now_ms, speed, campaign)
+
+
+def _standings(
+    conn: sqlite3.Connection, pins: Pins, now_ms: int, speed: float, campaign: int | None
+) -> list[Standing]:
     around: Circumstances | None = None
     found = []
     for row in rows.evaluated(conn, campaign):

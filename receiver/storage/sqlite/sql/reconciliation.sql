@@ -64,7 +64,8 @@ INSERT INTO polls (campaign, asked_at, answered_at, moved_at, gone_at, failure)
 VALUES (:campaign, :now, :answered_at, :moved_at, :gone_at, :failure)
 ON CONFLICT (campaign) DO UPDATE SET
     asked_at = excluded.asked_at, answered_at = coalesce(excluded.answered_at, answered_at),
-    moved_at = coalesce(excluded.moved_at, moved_at), gone_at = excluded.gone_at, failure = excluded.failure
+    moved_at = coalesce(excluded.moved_at, moved_at), failure = excluded.failure,
+    gone_at = CASE WHEN excluded.answered_at IS NULL THEN coalesce(excluded.gone_at, gone_at) END
 
 -- name: set_wait
 -- How long until a campaign is asked again.
@@ -142,6 +143,10 @@ INSERT INTO drift (campaign, at, status, at_least, figures, counts)
 VALUES (:campaign, :at, :status, :at_least, :figures, :counts)
 ON CONFLICT (campaign) DO UPDATE SET at = excluded.at, status = excluded.status, at_least = excluded.at_least,
     figures = excluded.figures, counts = excluded.counts
+
+-- name: status_counts
+-- How campaigns stood at their last snapshots.
+SELECT status, count(*) AS campaigns FROM drift GROUP BY status
 
 -- name: open_gaps
 -- A campaign's gaps that are not closed.
