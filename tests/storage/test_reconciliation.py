@@ -91,7 +91,7 @@ def test_a_database_of_the_first_schema_keeps_what_it_holds(tmp_path: Path) -> N
 
 
 def snapshots(ledger: LedgerUnderTest, number: int) -> list[tuple[object, ...]]:
-    return [tuple(row) for row in rows.snapshots(ledger.conn, number)]  # type: ignore[arg-type] # rows are sequences
+    return [tuple(row) for row in rows.snapshots(ledger.conn, number)]
 
 
 def test_equal_answers_in_a_row_are_one(ledger: LedgerUnderTest) -> None:
