@@ -17,10 +17,12 @@ class Counts(NamedTuple):
     replied_human: int = 0
 
     def plus(self, other: "Counts") -> "Counts":
-        return Counts(*(a + b for a, b in zip(self, other, strict=True)))
+        a, b, c, d, e = other
+        return Counts(self[0] + a, self[1] + b, self[2] + c, self[3] + d, self[4] + e)
 
     def minus(self, other: "Counts") -> "Counts":
-        return Counts(*(a - b for a, b in zip(self, other, strict=True)))
+        a, b, c, d, e = other  # thousands of times a run: a loop would take twice as long
+        return Counts(self[0] - a, self[1] - b, self[2] - c, self[3] - d, self[4] - e)
 
 
 # A bucket's number and what happened in it.

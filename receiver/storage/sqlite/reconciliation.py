@@ -18,6 +18,7 @@ Row = Mapping[str, Any]
 
 # More events of one campaign than this within a minute before its first snapshot are not looked at one by one.
 _SUB_MINUTE_EVENTS = 5000
+_NUMBER_MAX = 2**63 - 1
 
 
 def _all(conn: sqlite3.Connection, name: str, /, **values: object) -> list[Any]:
@@ -276,7 +277,8 @@ def put_drift(
 
 def evaluated(conn: sqlite3.Connection, campaign: int | None = None) -> list[Row]:
     """Campaigns with drift, of one or of all, and the ledger as of their last snapshots as it is now."""
-    return _all(conn, "evaluated", campaign=campaign)
+    first, last = (0, _NUMBER_MAX) if campaign is None else (campaign, campaign)
+    return _all(conn, "evaluated", first=first, last=last)
 
 
 def status_counts(conn: sqlite3.Connection) -> dict[str, int]:
