@@ -111,6 +111,11 @@ def test_a_list_is_opened_to_as_many_marks() -> None:
     assert text == "/* load_starts */ SELECT key, seq FROM starts WHERE key IN (?,?,?)"
 
 
+def test_a_list_and_rows_of_one_query_are_two_texts() -> None:
+    text = Queries("ingest.sql")
+    assert text.with_list("write_start", 2) != text.with_rows("write_start", 2)
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 512, 513, 1500])
 def test_rows_of_many_keys_are_each_found_once(conn: sqlite3.Connection, count: int) -> None:
     keys = [index.to_bytes(16, "big") for index in range(count)]
