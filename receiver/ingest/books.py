@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from receiver.leadterra.payloads import Parser
 from receiver.storage.deliveries import Delivery
+from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.store import Readers, Store
 
 T = TypeVar("T")
@@ -32,8 +33,13 @@ class StoreBooks:
         return self._store.parser
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """The result of `work` on a reading connection. Raises QueryTimeoutError."""
-        return await self._readers.run(work)
+        """The result of `work` on a reading connection, as of one moment. Raises QueryTimeoutError."""
+
+        def whole(conn: sqlite3.Connection) -> T:
+            with one_moment(conn):
+                return work(conn)
+
+        return await self._readers.run(whole)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The result of `work` in a transaction. Raises UnavailableError while nothing can be stored."""

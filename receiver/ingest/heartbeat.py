@@ -22,8 +22,7 @@ class Heartbeat:
     def stretch(self, *, stopped: bool = False) -> Stretch:
         """The stretch that a commit beginning now would prove."""
         monotonic_ms = self._clock.monotonic_ms()
-        silence_max_ms = SILENCE_MAX_MS * max(1.0, self._clock.speed)
-        if self._last_ms is None or monotonic_ms - self._last_ms > silence_max_ms:
+        if not self.is_beating():
             self._started_at, self._began_ms = self._clock.now_ms(), monotonic_ms
         return Stretch(self._started_at, self._started_at + monotonic_ms - self._began_ms, stopped)
 
@@ -38,6 +37,11 @@ class Heartbeat:
             return
         since = held.count - (refusals.count if refusals is not None else 0)
         self._refusals = Refusals(held.last_at, held.last_at, since) if since else None
+
+    def is_beating(self) -> bool:
+        """Whether the last commit worked and is not long ago, by the monotonic clock: whatever the time of day."""
+        silence_max_ms = SILENCE_MAX_MS * max(1.0, self._clock.speed)
+        return self._last_ms is not None and self._clock.monotonic_ms() - self._last_ms <= silence_max_ms
 
     def failed(self) -> None:
         """A commit failed: the stretch ended with the last one that worked."""

@@ -31,5 +31,5 @@ class Intake:
         return self._meters.late_events
 
     def is_accepting(self) -> bool:
-        """Whether a delivery would be stored now."""
-        return self._writer.accepting
+        """Whether a delivery would be stored now, as far as the last commits tell."""
+        return self._writer.accepting and self._writer.heartbeat.is_beating()

@@ -129,9 +129,11 @@ def outages(closed: Sequence[Stretch], now: int, *, running: bool) -> list[Breac
     for start, end in closed[-1:]:
         if end >= now and running and now - start >= _OUTAGE_MIN_MS:
             lost_from, latest = start + _LOST_FROM_MS, start + _LOST_LATEST_MS
+            # All within half a day of the date that is named first.
+            begin, first, last = (clock_time(moment)[-5:] for moment in (start, lost_from, latest))
             detail = (
-                f"Nothing is accepted since {clock_time(start)}: events from {clock_time(start)} are lost from "
-                f"{clock_time(lost_from)} on, at the latest {clock_time(latest)}."
+                f"Nothing is accepted since {clock_time(start)}: "
+                f"events from {begin} are lost from {first} on, at the latest {last}."
             )
             found.append(Breach("not_accepting", detail, start, deadline=lost_from))
     for start, end in closed:

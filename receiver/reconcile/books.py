@@ -16,7 +16,7 @@ class Books(Protocol):
     """Where runs read and write: the running service, or a command that holds the database alone."""
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """The result of `work` on a reading connection."""
+        """The result of `work` on a reading connection, all of it as of one moment."""
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The result of `work` in a transaction. Raises UnavailableError when nothing can be stored."""

@@ -4,16 +4,15 @@ Every function here runs on a connection's thread, with all of one campaign in o
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
 
-from receiver.events import LATE_HORIZON_MS
 from receiver.figures import MINUTE_MS, QUARTER_MS
 from receiver.leadterra.answers import Counters
-from receiver.reconcile.definitions import FIGURES, INTERVALS_KEPT, Interval, growth_fits, proven
+from receiver.reconcile.definitions import FIGURES, INTERVALS_KEPT, Interval, proven
 from receiver.reconcile.drift import (
     NEAR_MS,
     Baseline,
@@ -22,20 +21,16 @@ from receiver.reconcile.drift import (
     Evaluation,
     Snapshot,
     evaluate,
-    observations,
 )
 from receiver.reconcile.ledger import Bucket, Counts, Curve
-from receiver.reconcile.losses import Gap, Losses, Observation, fold
-from receiver.reconcile.stretches import not_accepting, overlap
+from receiver.reconcile.losses import Gap, Losses
+from receiver.reconcile.settled import fold_settled
+from receiver.reconcile.stretches import not_accepting
 from receiver.storage.sqlite import reconciliation as rows
-from receiver.storage.sqlite.standings import evaluated
 
 # Which kind of webhook tells of a figure.
 EVENTS = {"sent": "message.sent", "bounced": "message.bounced", "replied": "reply.received"}
 
-# What is older is settled and is folded, some at a time; minutes are kept a little longer than that.
-_SETTLED_MS = LATE_HORIZON_MS + 9 * MINUTE_MS
-_FOLD_EVERY_MS = 30 * MINUTE_MS
 # Stretches of acceptance older than this matter only while a gap is open that lies there.
 _STRETCHES_MS = 40 * 86_400_000
 # The stretch that is being extended is at most so far behind.
@@ -181,9 +176,11 @@ def take_in(conn: sqlite3.Connection, answer: Answered, now_ms: int, around: Cir
     campaign_id = answer.campaign_id
     campaign = rows.add_campaign(conn, campaign_id)
     text = orjson.dumps(answer.counters)
-    at, moved = rows.put_snapshot(conn, campaign, answer.at, text)
+    at, changed = rows.put_snapshot(conn, campaign, answer.at, text)
+    is_first = rows.baseline(conn, campaign) is None
+    moved = changed and not is_first
     rows.note_attempt(conn, campaign, now_ms, answered=True, moved=moved)
-    if rows.baseline(conn, campaign) is None:
+    if is_first:
         ledgers = {moment: _as_of(conn, campaign, moment) for moment in (answer.earliest, answer.latest)}
         rows.put_baseline(conn, campaign, at, text, ledgers)
     return Taken(campaign, judge(conn, campaign, campaign_id, around), moved)
@@ -201,7 +198,7 @@ def judge(conn: sqlite3.Connection, campaign: int, campaign_id: str, around: Cir
     if case is None:
         raise ValueError(f"campaign {campaign_id!r} has no snapshot")
     evaluation = evaluate(case, around)
-    _fold_settled(conn, campaign, case, around)
+    fold_settled(conn, campaign, case, around)
     at_least = sum(losses.total for losses in evaluation.losses.values())
     drift = {
         "at": evaluation.at,
@@ -213,7 +210,7 @@ def judge(conn: sqlite3.Connection, campaign: int, campaign_id: str, around: Cir
         "figures": orjson.dumps(figures_json(evaluation)).decode(),
     }
     rows.put_drift(conn, campaign, drift)
-    rows.replace_open_gaps(conn, campaign, _gap_rows(rows.open_gaps(conn, campaign), evaluation))
+    rows.replace_open_gaps(conn, campaign, gap_rows(rows.open_gaps(conn, campaign), evaluation))
     return evaluation
 
 
@@ -227,7 +224,7 @@ def figures_json(evaluation: Evaluation) -> dict[str, dict[str, int] | None]:
     return {figure: None if drift is None else asdict(drift) for figure, drift in evaluation.figures.items()}
 
 
-def _gap_rows(before: Sequence[rows.Row], evaluation: Evaluation) -> list[dict[str, Any]]:
+def gap_rows(before: Sequence[rows.Row], evaluation: Evaluation) -> list[dict[str, Any]]:
     """The gaps as they are now, and those that closed since: healed, or superseded by a later first reply."""
     still = {(gap.figure, gap.to_at) for gap in evaluation.gaps}
     now = [asdict(gap) for gap in evaluation.gaps]
@@ -238,131 +235,3 @@ def _gap_rows(before: Sequence[rows.Row], evaluation: Evaluation) -> list[dict[s
             superseded = figure == "replied" and to_at in evaluation.losses[figure].fallen
             now.append({**dict(row), "state": "superseded" if superseded else "healed"})
     return now
-
-
-def _fold_settled(conn: sqlite3.Connection, campaign: int, case: Case, around: Circumstances) -> None:
-    """Fold what no retry can change any more, so that a campaign's case stays small."""
-    upto = case.snapshots[-1].last_at - _SETTLED_MS
-    waiting = [at for snapshot in case.snapshots for at in snapshot.times() if case.folded_upto < at <= upto]
-    if not waiting or upto - min(waiting) < _FOLD_EVERY_MS:
-        return
-    held = {row["figure"]: row for row in rows.losses(conn, campaign)}
-    for figure in FIGURES:
-        seen = observations(case, figure, around.definitions.get(figure), upto)
-        quiet = _Quiet.of(held.get(figure), case)
-        for observation in seen:
-            quiet = quiet.next(conn, campaign, figure, observation, case, around)
-        losses = fold(case.folded[figure], seen)
-        gaps = [(gap.from_at, gap.to_at, gap.at_least) for gap in losses.gaps]
-        rows.put_losses(conn, campaign, figure, upto, losses.quiet_at, gaps, quiet.dump())
-    rows.fold_snapshots(conn, campaign, upto)
-
-
-@dataclass(frozen=True, slots=True)
-class _Quiet:
-    """The last quiet snapshot of a figure, for the evidence of what its counter means."""
-
-    at: int | None
-    counters: Counters | None = None
-    counts: Counts | None = None
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any] | None, case: Case) -> "_Quiet":
-        if row is None or row["quiet_counters"] is None:
-            return cls(None)
-        counts = Counts(*orjson.loads(row["quiet_counts"]))
-        return cls(row["quiet_at"], _counters(row["quiet_counters"]), counts)
-
-    def dump(self) -> tuple[bytes, bytes] | None:
-        return None if self.counters is None else (orjson.dumps(self.counters), orjson.dumps(list(self.counts or ())))
-
-    def next(
-        self,
-        conn: sqlite3.Connection,
-        campaign: int,
-        figure: str,
-        observation: Observation,
-        case: Case,
-        around: Circumstances,
-    ) -> "_Quiet":
-        """The quiet snapshot after this one; between two of them lies an interval of evidence."""
-        if not observation.quiet:
-            return self
-        counters = next(each.counters for each in case.snapshots if observation.at in each.times())
-        now = _Quiet(observation.at, counters, case.curve.upto(observation.at))
-        if self.at is None or self.counters is None or self.counts is None:
-            return now
-        seen = observations(case, figure, around.definitions.get(figure), observation.at)
-        gaps = fold(case.folded[figure], seen).gaps
-        clean = not overlap([(gap.from_at, gap.to_at) for gap in gaps], self.at, observation.at)
-        if clean and not overlap(around.closed, self.at, observation.at):
-            fits = growth_fits(figure, (self.counters, self.counts), (counters, now.counts or Counts()))
-            if fits is not None:
-                kept = INTERVALS_KEPT
-                rows.add_evidence(conn, figure, campaign, self.at, observation.at, sorted(fits), kept)
-        return now
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a campaign stands with the ledger as it is now; `figures` as stored, None for what Leadterra left out.
-
-    `counters` are those of the last snapshot, which was taken at `at`. `gaps` are the campaign's rows of gaps that
-    are open or have just closed; None where those that are stored hold.
-    """
-
-    campaign: int
-    campaign_id: str
-    at: int
-    status: str
-    figures: Mapping[str, Mapping[str, int] | None]
-    counters: Mapping[str, int | float | None]
-    gaps: Sequence[Mapping[str, Any]] | None
-
-    @property
-    def sent_before(self) -> int:
-        """How many messages were sent before the receiver was there; 0 where that is not known."""
-        sent = self.figures["sent"]
-        return 0 if sent is None else sent["before_receiver"]
-
-
-def standings(
-    conn: sqlite3.Connection, pins: Pins, now_ms: int, speed: float = 1.0, campaigns: Collection[int] | None = None
-) -> list[Standing]:
-    """These campaigns, or all, as far as they were ever answered for, in no order.
-
-    Where the ledger as of the last snapshot is another than it was at the last run, and something was missing then
-    or has gone since, or came from before the first snapshot, the campaign is judged anew: a late arrival closes its
-    gap in the same answer that counts it.
-    """
-    around: Circumstances | None = None
-    found = []
-    for row in evaluated(conn, campaigns):
-        if _has_moved(row):
-            around = around or circumstances(conn, pins, now_ms, speed)
-            case = load(conn, row["id"], row["campaign_id"])
-            if case is not None:
-                fresh = evaluate(case, around)
-                gaps = _gap_rows(rows.open_gaps(conn, row["id"]), fresh)
-                found.append(_standing(row, str(fresh.status), figures_json(fresh), gaps))
-                continue
-        found.append(_standing(row, row["status"], orjson.loads(row["figures"]), None))
-    return found
-
-
-def _has_moved(row: rows.Row) -> bool:
-    """Whether the ledger has changed since the last run in a way that changes what is missing."""
-    if row["at_first"] != row["at_first_now"]:
-        return True
-    then, now = orjson.loads(row["counts"]), [row[figure] or 0 for figure in Counts._fields]
-    return now != then and (row["at_least"] > 0 or any(a < b for a, b in zip(now, then, strict=True)))
-
-
-def _standing(
-    row: rows.Row,
-    status: str,
-    figures: Mapping[str, Mapping[str, int] | None],
-    gaps: Sequence[Mapping[str, Any]] | None,
-) -> Standing:
-    counters = orjson.loads(row["counters"])
-    return Standing(row["id"], row["campaign_id"], row["fetched_at"], status, figures, counters, gaps)

@@ -4,6 +4,7 @@
 milliseconds.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -147,10 +148,12 @@ def evaluate(case: Case, circumstances: Circumstances) -> Evaluation:
     for figure in FIGURES:
         view = _View(case, figure, circumstances.definitions.get(figure))
         losses[figure] = fold(case.folded[figure], view.observations(case.folded_upto, at))
+        open_gaps = losses[figure].gaps
+        waiting = _waiting(open_gaps, case.quarantined.get(figure, ()), at)
         missing = [
             share
-            for gap in losses[figure].gaps
-            for share in _shares(gap, figure, at, case.quarantined.get(figure, ()), circumstances)
+            for gap, bodies in zip(open_gaps, waiting, strict=True)
+            for share in _shares(gap, figure, at, bodies, circumstances)
         ]
         gaps += missing
         figures[figure] = view.drift(case.snapshots[-1], losses[figure].total, missing)
@@ -177,9 +180,9 @@ class _View:
 
     def __init__(self, case: Case, figure: str, definition: str | None) -> None:
         self._case = case
-        every = CANDIDATES[figure]
-        self._primary = every[0]
-        self._candidates = every if definition is None else [each for each in every if each.name == definition]
+        self._every = CANDIDATES[figure]
+        self._primary = self._every[0]
+        self._candidates = [each for each in self._every if definition in (None, each.name)]
 
     def observations(self, after: int, upto: int) -> list[Observation]:
         """Snapshots against the ledger a minute later: what came in by then cannot be missing."""
@@ -215,9 +218,9 @@ class _View:
         )
 
     def _quiet(self, at: int) -> bool:
-        """Whether no event of this figure lies from a quarter of an hour before to a minute after."""
+        """Whether no event, whatever the figure means, lies from a quarter of an hour before to a minute after."""
         near = self._case.curve.between(at - NEAR_MS, at + SKEW_MAX_MS)
-        return self._primary.ledger(near) == 0
+        return not any(each.ledger(near) for each in self._every)
 
     def _read(self, counters: Counters, at: int) -> _Reading | None:
         shown = self._primary.provider(counters)
@@ -228,11 +231,11 @@ class _View:
         if shown is None or len(remainders) < len(self._candidates):
             return None
         delta = shown - self._primary.ledger(now)
-        before, remainder, late = min(remainders, key=lambda reading: abs(reading[1]))
+        before, remainder, _ = min(remainders, key=lambda reading: abs(reading[1]))
         if min(each[1] for each in remainders) < 0 < max(each[1] for each in remainders):
             remainder = 0  # one candidate lacks events and another has too many: nothing is known to be missing
-            late = min(0, late)
-        return _Reading(delta, before, remainder, late)
+        # Only what is missing whatever the counter means is known to be.
+        return _Reading(delta, before, remainder, min(late for _, _, late in remainders))
 
     def _by(self, candidate: Candidate, counters: Counters, now: Counts, soon: Counts) -> tuple[int, int, int] | None:
         """What was there before us, what remains, and what remains a minute later, if this candidate is right."""
@@ -252,12 +255,24 @@ def _part_of(share: Missing) -> str:
     return "settling" if share.state == "settling" else share.cause
 
 
-def _shares(
-    gap: Gap, figure: str, now: int, quarantined: Sequence[int], circumstances: Circumstances
-) -> list[Missing]:
-    """A gap by causes: what arrived in it and waits in quarantine, and the rest."""
-    waiting = sum(gap.from_at < at <= gap.to_at + SKEW_MAX_MS for at in quarantined)
-    waiting = min(waiting, gap.at_least)
+def _waiting(gaps: Sequence[Gap], arrivals: Sequence[int], now: int) -> list[int]:
+    """How much of each gap waits in quarantine: what arrived in it, then what a retry may have brought later.
+
+    No body explains two gaps.
+    """
+    left = sorted(at for at in arrivals if at <= now + SKEW_MAX_MS)
+    found = [0] * len(gaps)
+    for later in (SKEW_MAX_MS, LATE_HORIZON_MS):
+        for index, gap in enumerate(gaps):
+            begin, end = bisect_right(left, gap.from_at), bisect_right(left, gap.to_at + later)
+            taken = min(end - begin, gap.at_least - found[index])
+            del left[begin : begin + taken]
+            found[index] += taken
+    return found
+
+
+def _shares(gap: Gap, figure: str, now: int, waiting: int, circumstances: Circumstances) -> list[Missing]:
+    """A gap by causes: what waits in quarantine, and the rest."""
     cause, state = _judge(gap, now, circumstances)
     shares = [(waiting, "quarantined", "settling"), (gap.at_least - waiting, cause, state)]
     return [Missing(figure, gap.from_at, gap.to_at, amount, why, how) for amount, why, how in shares if amount > 0]

@@ -1,13 +1,14 @@
 """Looks for breaches after every run and every minute, and keeps the alarms that they raise."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
 from receiver.clock import Clock
+from receiver.errors import UnavailableError
 from receiver.events import LATE_HORIZON_MS
 from receiver.reconcile import alarms, cases
 from receiver.reconcile.alarms import Alarm, Breach, OpenGap
@@ -38,7 +39,7 @@ class Intake(Protocol):
         """How many came after the late horizon."""
 
     def is_accepting(self) -> bool:
-        """Whether a delivery would be stored now."""
+        """Whether a delivery would be stored now, as far as the last commits tell."""
 
 
 @dataclass(slots=True)
@@ -79,6 +80,7 @@ class Watch:
         self._on_change = on_change
         self._started_at = clock.now_ms()
         self._seen = _Seen()
+        self._unwritten: Sequence[Alarm] = ()
 
     async def after_run(self, run: Run) -> None:
         """A check that counts: alarms whose breach is gone come nearer to their end."""
@@ -97,9 +99,14 @@ class Watch:
 
     async def _check(self, run: Run | None, *, counts: bool) -> None:
         now = self._clock.now_ms()
-        own = [*self._of_intake(now), *self._of_run(run, now)]
-        found = await self._books.read(lambda conn: self._of_ledger(conn, now))
-        changes = await self._books.write(lambda conn: _update(conn, [*own, *found], counts=counts))
+        found, stored = await self._books.read(lambda conn: (self._of_ledger(conn, now), active(conn)))
+        breaches = [*self._of_intake(now), *self._of_run(run, now), *found]
+        try:
+            changes = await self._books.write(lambda conn: _update(conn, self._unwritten, breaches, counts=counts))
+            self._unwritten = ()
+        except UnavailableError:  # a full disk must not keep anybody from being told of it
+            changes = alarms.check(_together(stored, self._unwritten), breaches, counts=False)
+            self._unwritten = (*changes.raised, *changes.kept)
         for alarm in changes.raised:
             breach = alarm.breach
             log.warning("alarm", code=breach.code, campaign_id=breach.campaign_id, detail=breach.detail)
@@ -147,8 +154,9 @@ class Watch:
     def _of_ledger(self, conn: sqlite3.Connection, now: int) -> list[Breach]:
         around = cases.circumstances(conn, self._pins, now, self._clock.speed)
         found = alarms.losses(_open_gaps(conn))
-        running = self._intake is not None
-        found += alarms.outages(around.closed, now, running=running)
+        # A clock that was set forward makes the last commit look long ago.
+        refusing = self._intake is not None and not self._intake.is_accepting()
+        found += alarms.outages(around.closed, now, running=refusing)
         unattributed = rows.unattributed_bounces(conn, now - LATE_HORIZON_MS)
         if unattributed:
             detail = f"{unattributed} bounced messages belong to no campaign that is known; they count in none."
@@ -192,11 +200,18 @@ def alarm_counts(held: Sequence[Alarm]) -> dict[str, int]:
     return {code: sum(alarm.breach.code == code for alarm in held) for code in alarms.CODES}
 
 
-def _update(conn: sqlite3.Connection, breaches: Sequence[Breach], *, counts: bool) -> alarms.Changes:
-    held = active(conn)
-    changes = alarms.check(held, breaches, counts=counts)
+def _together(stored: Iterable[Alarm], unwritten: Iterable[Alarm]) -> list[Alarm]:
+    """The alarms that were told; those that could not be written yet are the newer ones."""
+    return list({alarm.key: alarm for alarm in (*stored, *unwritten)}.values())
+
+
+def _update(
+    conn: sqlite3.Connection, unwritten: Sequence[Alarm], breaches: Sequence[Breach], *, counts: bool
+) -> alarms.Changes:
+    stored = active(conn)
+    changes = alarms.check(_together(stored, unwritten), breaches, counts=counts)
     for alarm in (*changes.raised, *changes.kept):
-        if alarm not in held:
+        if alarm not in stored:
             rows.put_alarm(conn, _row(alarm))
     for alarm in changes.over:
         rows.delete_alarm(conn, *alarm.key)

@@ -9,7 +9,7 @@ from receiver.errors import CampaignNotFoundError
 from receiver.events import STEP_NONE
 from receiver.figures import OBSERVED, held_rates, rates
 from receiver.reconcile.books import Books
-from receiver.reconcile.cases import Standing
+from receiver.reconcile.standings import Standing
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite.store import Readers

@@ -6,8 +6,9 @@ from typing import Any
 
 from receiver.reconcile import cases, watch
 from receiver.reconcile.alarms import Alarm
-from receiver.reconcile.cases import Pins, Standing
+from receiver.reconcile.cases import Pins
 from receiver.reconcile.definitions import CANDIDATES, FIGURES
+from receiver.reconcile.standings import Standing
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite import standings as stored

@@ -6,8 +6,9 @@ from typing import Any
 
 from receiver.clock import Clock
 from receiver.figures import held_rates, rates
-from receiver.reconcile.cases import Pins, Standing, standings
+from receiver.reconcile.cases import Pins
 from receiver.reconcile.definitions import FIGURES
+from receiver.reconcile.standings import Standing, standings
 from receiver.storage.sqlite import reads
 from receiver.web.times import rfc3339
 

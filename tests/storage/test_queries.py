@@ -15,7 +15,7 @@ FOLDER = resources.files("receiver.storage.sqlite").joinpath("sql")
 FILES = sorted(entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".sql"))
 NAMED = [(file, name) for file in FILES for name in queries(file).names()]
 # Run by name only so that they can be named: they make the tables that others of their file need.
-TEMPORARY = ("create_expected", "create_expected_minutes", "create_expected_spans")
+TEMPORARY = ("create_expected", "create_expected_minutes", "create_expected_spans", "create_expected_baselines")
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,28 @@ def test_no_delivery_makes_the_store_scan_a_table(conn: sqlite3.Connection, file
     assert [row[3] for row in plan if row[3].startswith("SCAN")] == []
 
 
+# Of these tables reconciliation reads little at a time, and as much of the others as there are campaigns.
+LARGE = ("journal", "messages", "replies", "minutes", "series", "quarantine", "snapshots", "gaps", "runs", "evidence")
+# Backwards until the first row that fits, or a page of all.
+NOT_WHOLE = ("last_received", "last_scheduled", "runs")
+
+
+@pytest.mark.parametrize("name", [name for name in queries("reconciliation.sql").names() if name not in NOT_WHOLE])
+def test_no_query_of_reconciliation_scans_a_large_table(conn: sqlite3.Connection, name: str) -> None:
+    text = text_of("reconciliation.sql", name)
+    plan = [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {text}", dict.fromkeys(re.findall(r":(\w+)", text)))]
+    partial = ("gaps_open", "gaps_closed", "runs_open", "quarantine_unattributed", "messages_without_campaign")
+    scans = [step for step in plan if re.match(rf"SCAN ({'|'.join(LARGE)})\b", step)]
+    assert [step for step in scans if step.split()[-1] not in partial] == []
+
+
+@pytest.mark.parametrize("name", ["evaluated", "snapshots", "minutes", "quarters", "open_gaps", "quarantined"])
+def test_what_is_asked_of_one_campaign_scans_nothing(conn: sqlite3.Connection, name: str) -> None:
+    text = text_of("reconciliation.sql", name)
+    plan = conn.execute(f"EXPLAIN QUERY PLAN {text}", dict.fromkeys(re.findall(r":(\w+)", text))).fetchall()
+    assert [row[3] for row in plan if row[3].startswith("SCAN")] == []
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_every_query_has_a_line_of_purpose_and_a_name_of_its_own(file: str) -> None:
     text = FOLDER.joinpath(file).read_text("utf-8")
@@ -87,6 +109,11 @@ def test_a_query_carries_its_name_and_no_other_comment() -> None:
 def test_a_list_is_opened_to_as_many_marks() -> None:
     text = Queries("ingest.sql").with_list("load_starts", 3)
     assert text == "/* load_starts */ SELECT key, seq FROM starts WHERE key IN (?,?,?)"
+
+
+def test_a_list_and_rows_of_one_query_are_two_texts() -> None:
+    text = Queries("ingest.sql")
+    assert text.with_list("write_start", 2) != text.with_rows("write_start", 2)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 512, 513, 1500])

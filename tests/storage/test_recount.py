@@ -7,6 +7,7 @@ import pytest
 from receiver.storage.sqlite.connection import open_for_reading
 from receiver.storage.sqlite.recount import Correction, Progress, correct, recount
 from tests.storage.conftest import LedgerUnderTest, bounced, ms, replied, sent, started
+from tests.storage.test_reconciliation import put_baseline
 
 HISTORY = [
     started(),
@@ -38,11 +39,12 @@ def figures(ledger: LedgerUnderTest) -> Tables:
         ),
         ledger.rows("SELECT * FROM minutes WHERE sent OR bounced OR bounced_soft OR replied ORDER BY 1, 2"),
         ledger.rows("SELECT id, first_event_at, last_event_at FROM campaigns ORDER BY 1"),
+        ledger.rows("SELECT * FROM baseline_ledgers ORDER BY 1, 2"),
     ]
 
 
 def found(correction: Correction) -> dict[str, int]:
-    names = ("totals", "series", "minutes", "contacted", "spans")
+    names = ("totals", "series", "minutes", "contacted", "spans", "baselines")
     counts = {name: len(getattr(correction, name)) for name in names}
     return {name: count for name, count in counts.items() if count}
 
@@ -162,3 +164,52 @@ def test_a_failed_correction_changes_nothing(ledger: LedgerUnderTest) -> None:
     assert not ledger.conn.in_transaction
     assert ledger.rows("SELECT * FROM totals") == []
     ledger.repair()
+
+
+# Baselines.
+
+
+def with_baselines(ledger: LedgerUnderTest) -> list[int]:
+    """A history of which half came before and half after the first snapshots."""
+    ledger.deliver(*HISTORY[:8])
+    numbers = [put_baseline(ledger, campaign, ms("09:16"), ms("09:17:30")) for campaign in ("a", "b")]
+    ledger.deliver(*HISTORY[8:])
+    return numbers
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 50_000])
+def test_healthy_baselines_have_nothing_to_correct(
+    ledger: LedgerUnderTest, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr("receiver.storage.sqlite.recount.CHUNK_ROWS", chunk)
+    with_baselines(ledger)
+    assert ledger.recount() == Correction()
+
+
+@pytest.mark.parametrize(
+    ("damage", "count"),
+    [
+        ("UPDATE baseline_ledgers SET sent = 0", 4),
+        ("UPDATE baseline_ledgers SET bounced = bounced + 1 WHERE campaign = 2", 2),
+        ("UPDATE baseline_ledgers SET bounced_soft = 9, replied = 7 WHERE at % 60000", 2),
+        ("UPDATE baseline_ledgers SET replied_human = -1 WHERE campaign = 1", 2),
+    ],
+)
+def test_damaged_baselines_are_found_and_repaired(ledger: LedgerUnderTest, damage: str, count: int) -> None:
+    with_baselines(ledger)
+    before = figures(ledger)
+    ledger.conn.execute(damage)
+    assert found(ledger.recount()) == {"baselines": count}
+    assert ledger.repair() == count
+    assert figures(ledger) == before
+
+
+def test_baselines_are_corrected_while_ingest_goes_on_and_new_ones_are_left_alone(ledger: LedgerUnderTest) -> None:
+    ledger.deliver(*HISTORY[:8])
+    put_baseline(ledger, "a", ms("09:16"))
+    ledger.conn.execute("UPDATE baseline_ledgers SET sent = sent + 5")
+    correction = ledger.recount()
+    put_baseline(ledger, "b", ms("09:16"))
+    ledger.each(*HISTORY[8:], sent("x", "09:10"), sent("y", "09:10", campaign="b"))
+    correct(ledger.conn, correction)
+    assert ledger.recount() == Correction()

@@ -1,7 +1,8 @@
 """Opens SQLite: one writing connection, and reading ones beside it that cannot write."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
@@ -78,6 +79,20 @@ def _set(conn: sqlite3.Connection, name: str, value: object, expected: object) -
     found = conn.execute(f"PRAGMA {name}").fetchone()[0]
     if found != expected:
         raise StorageError(f"The database's {name} is {found!r} and cannot be set to {value!r}.")
+
+
+@contextmanager
+def one_moment(conn: sqlite3.Connection) -> Iterator[None]:
+    """All reads inside see the database as of one moment; within a transaction they do already."""
+    if conn.in_transaction:
+        yield
+        return
+    conn.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:

@@ -63,8 +63,10 @@ class Copies:
         self._conn.executemany(queries("meta.sql")["add_fact"], facts)
 
     def _note_stamp(self, delivery: Delivery, first_body: bytes, first_at: int) -> None:
-        """Whether a retry carries the timestamp of the first try. A copy sent at once is none."""
-        if delivery.received_at - first_at < _RETRY_MIN_MS:
+        """Whether a retry carries the timestamp of the first try. A copy sent at once is none, and
+        a time that cannot be read is not a new one.
+        """
+        if delivery.received_at - first_at < _RETRY_MIN_MS or not isinstance(delivery.parsed, Event):
             return
         if delivery.body == first_body or timestamp_of(delivery.body) == timestamp_of(first_body):
             self._stamps["copies_equal"] += 1

@@ -23,7 +23,8 @@ class Queries:
             name: f"/* {name} */ {_without_comments(body)}"
             for name, body in zip(parts[::2], parts[1::2], strict=True)
         }
-        self._expanded: dict[tuple[str, int], str] = {}
+        self._lists: dict[tuple[str, int], str] = {}
+        self._rows: dict[tuple[str, int], str] = {}
 
     def __getitem__(self, name: str) -> str:
         return self._texts[name]
@@ -33,18 +34,18 @@ class Queries:
 
     def with_list(self, name: str, length: int) -> str:
         """The query with its one `(:list...)` opened to `length` question marks."""
-        text = self._expanded.get((name, length))
+        text = self._lists.get((name, length))
         if text is None:
             marks = ",".join("?" * length)
-            text = self._expanded[name, length] = _LIST.sub(f"({marks})", self._texts[name])
+            text = self._lists[name, length] = _LIST.sub(f"({marks})", self._texts[name])
         return text
 
     def with_rows(self, name: str, length: int) -> str:
         """The query with its one row of `VALUES` repeated to `length` rows."""
-        text = self._expanded.get((name, length))
+        text = self._rows.get((name, length))
         if text is None:
             text = _ROW.sub(lambda found: f"VALUES {', '.join([found[1]] * length)}", self._texts[name])
-            self._expanded[name, length] = text
+            self._rows[name, length] = text
         return text
 
 

@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 _SUB_MINUTE_EVENTS = 5000
 
 
-def _all(conn: sqlite3.Connection, name: str, /, **values: object) -> list[Row]:
+def _all(conn: sqlite3.Connection, name: str, /, **values: object) -> list[Any]:
     return _named(conn, name, values).fetchall()
 
 
@@ -95,7 +95,7 @@ def note_attempt(
     gone_at: int | None = None,
     failure: str | None = None,
 ) -> None:
-    """What became of asking a campaign."""
+    """What became of asking a campaign. One that is gone stays so until it answers again."""
     _run(
         conn,
         "note_attempt",
@@ -176,10 +176,7 @@ def baseline(conn: sqlite3.Connection, campaign: int) -> Row | None:
 
 def baseline_ledgers(conn: sqlite3.Connection, campaign: int) -> list[Counted]:
     """The ledger as of it, known now: at the earliest and, where that is another moment, at the latest."""
-    return [
-        (row["sent"], row["bounced"], row["bounced_soft"], row["replied"], row["replied_human"])
-        for row in _all(conn, "baseline_ledgers", campaign=campaign)
-    ]
+    return [tuple(row) for row in _all(conn, "baseline_ledgers", campaign=campaign)]
 
 
 def baseline_times(conn: sqlite3.Connection) -> dict[int, list[int]]:
@@ -327,8 +324,9 @@ def copies(conn: sqlite3.Connection) -> dict[str, int]:
 
 
 def begin_run(conn: sqlite3.Connection, trigger: str, now_ms: int) -> int:
-    """The new run's id."""
+    """The new run's id; there is no other."""
     values = {"trigger": trigger, "now": now_ms}
+    abort_runs(conn, now_ms)  # whose end could not be written
     _run(conn, "forget_runs")
     return int(conn.execute(queries("reconciliation.sql")["insert_run"], values).fetchone()[0])
 

@@ -1,4 +1,4 @@
-"""Counts the ledger anew and says where totals, series, minutes and spans differ from it.
+"""Counts the ledger anew and says where totals, series, minutes, spans and baselines differ from it.
 
 The count runs on one snapshot of a reading connection, while ingest goes on. Ingest changes ledger and
 figures by the same differences, so what was wrong at the snapshot is wrong by the same amount later:
@@ -24,7 +24,8 @@ from receiver.figures import (
     message_bookings,
 )
 from receiver.storage.sqlite.queries import queries, write_rows
-from receiver.storage.sqlite.rollups import minute_row, set_contacted
+from receiver.storage.sqlite.reconciliation import baseline_times
+from receiver.storage.sqlite.rollups import counts, minute_row, set_contacted
 
 CHUNK_ROWS = 50_000
 
@@ -56,18 +57,19 @@ class Correction:
     minutes: list[tuple[int, ...]] = field(default_factory=list)
     contacted: list[int] = field(default_factory=list)
     spans: list[int] = field(default_factory=list)
+    baselines: list[tuple[int, ...]] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
         """How many rows differ."""
         rows = len(self.totals) + len(self.series) + len(self.minutes)
-        return rows + len(self.contacted) + len(self.spans)
+        return rows + len(self.contacted) + len(self.spans) + len(self.baselines)
 
 
 def recount(conn: sqlite3.Connection, progress: Progress) -> Correction:
     """What is to be corrected, as of one snapshot. `conn` must not be in a transaction."""
     sql = queries("recount.sql")
-    names = ("expected", "expected_minutes", "expected_spans")
+    names = ("expected", "expected_minutes", "expected_spans", "expected_baselines")
     for name in names:
         conn.execute(sql[f"drop_{name}"])
         conn.execute(sql[f"create_{name}"])
@@ -101,6 +103,7 @@ def _differences(conn: sqlite3.Connection, horizon_minute: int) -> Correction:
         minutes=rows("minutes_differences"),
         contacted=[row[0] for row in rows("contacted_differences")],
         spans=[row[0] for row in rows("span_differences")],
+        baselines=rows("baseline_differences"),
     )
 
 
@@ -112,6 +115,7 @@ def correct(conn: sqlite3.Connection, correction: Correction) -> None:
         write_rows(conn, "add_totals", correction.totals)
         write_rows(conn, "add_series", correction.series)
         write_rows(conn, "add_minutes", correction.minutes)
+        conn.executemany(sql["add_baseline"], correction.baselines)
         campaigns = {row[0] for row in correction.totals} | set(correction.contacted)
         set_contacted(conn, campaigns)
         conn.executemany(sql["widen_too_far"], [{"id": campaign} for campaign in correction.spans])
@@ -133,8 +137,10 @@ class _Recount:
         self._sql = queries("recount.sql")
         self._horizon_minute = minutes_since
         self._progress = progress
+        self._baselines = baseline_times(conn)
 
     def run(self) -> None:
+        self._rows("begin_baselines")
         after = b""
         last = self._conn.execute(self._sql["last_key"]).fetchone()[0]
         while last is not None and after < last:
@@ -158,6 +164,7 @@ class _Recount:
         self._rows("count_plain_series", **chunk)
         self._rows("count_plain_minutes", **chunk, horizon=self._horizon_minute * MINUTE_MS)
         self._rows("measure_plain_spans", **chunk)
+        self._rows("count_plain_baselines", **chunk)
         self._book(self._bounced(self._rows("bounced_messages", **chunk).fetchall()))
 
     def _bounced(self, rows: list[tuple[int, int, int | None, int | None, int | None]]) -> _Places:
@@ -192,4 +199,7 @@ class _Recount:
             minute = at // MINUTE_MS
             if minute >= self._horizon_minute:
                 self._conn.execute(self._sql["add_expected_minute"], minute_row((campaign, minute), row))
+            for baseline in self._baselines.get(campaign, ()):
+                if at <= baseline:
+                    self._conn.execute(self._sql["add_expected_baseline"], (*counts(row), campaign, baseline))
             self._conn.execute(self._sql["widen_expected_span"], (campaign, at, at))

@@ -37,6 +37,7 @@ WHERE role = 1;
 
 CREATE INDEX quarantine_of_campaign ON quarantine (campaign_id, received_at)
 WHERE resolved_at IS NULL AND campaign_id IS NOT NULL;
+CREATE INDEX quarantine_unattributed ON quarantine (reason) WHERE resolved_at IS NULL AND campaign_id IS NULL;
 -- Messages bounced before their send, or whose send was never seen.
 CREATE INDEX messages_without_send ON messages (campaign) WHERE sent_at IS NULL;
 
@@ -116,6 +117,7 @@ CREATE TABLE gaps (
     PRIMARY KEY (campaign, figure, to_at, cause)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX gaps_open ON gaps (campaign) WHERE state NOT IN ('healed', 'superseded');
+CREATE INDEX gaps_closed ON gaps (to_at) WHERE state IN ('healed', 'superseded');
 
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -129,6 +131,7 @@ CREATE TABLE runs (
     differing INTEGER NOT NULL DEFAULT 0,
     errors TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
+CREATE INDEX runs_open ON runs (id) WHERE status = 'running';
 
 -- Intervals that tell what a counter means: the candidates that fitted.
 CREATE TABLE evidence (

@@ -41,8 +41,7 @@ UPDATE campaigns SET name = :name WHERE id = :campaign AND name_at IS NULL
 -- All campaigns, with what decides when they are asked. One without events has no last event.
 SELECT campaigns.id AS id, campaign_id, last_event_at, first_event_at IS NOT NULL AS seen, added_at, asked_at,
        answered_at, moved_at, wait_ms, gone_at, failure, at AS baseline_at,
-       EXISTS (SELECT 1 FROM gaps WHERE gaps.campaign = campaigns.id
-               AND state NOT IN ('healed', 'superseded')) AS has_gap,
+       campaigns.id IN (SELECT campaign FROM gaps WHERE state NOT IN ('healed', 'superseded')) AS has_gap,
        (SELECT max(json_extract(counters, '$.queued')) FROM snapshots
         WHERE snapshots.campaign = campaigns.id AND snapshots.first_at =
               (SELECT max(first_at) FROM snapshots WHERE snapshots.campaign = campaigns.id)) AS queued
@@ -230,7 +229,7 @@ SELECT code, subject, campaign_id, since, deadline, detail, clean_runs FROM alar
 -- Gaps that somebody should be told of, with the time of their campaign's last snapshot.
 SELECT campaign_id, figure, from_at, to_at, gaps.at_least AS at_least, state, drift.at AS now
 FROM gaps JOIN campaigns ON campaigns.id = gaps.campaign JOIN drift ON drift.campaign = gaps.campaign
-WHERE state IN ('overdue', 'missing')
+WHERE state NOT IN ('healed', 'superseded') AND state IN ('overdue', 'missing')
 
 -- name: last_scheduled
 -- When the schedule last began a run.
@@ -240,7 +239,7 @@ SELECT started_at FROM runs WHERE trigger = 'schedule' ORDER BY id DESC LIMIT 1
 -- An alarm, new or still there.
 INSERT INTO alarms (code, subject, campaign_id, since, deadline, detail, clean_runs)
 VALUES (:code, :subject, :campaign_id, :since, :deadline, :detail, :clean_runs)
-ON CONFLICT (code, subject) DO UPDATE SET deadline = excluded.deadline, detail = excluded.detail,
+ON CONFLICT (code, subject) DO UPDATE SET since = excluded.since, deadline = excluded.deadline, detail = excluded.detail,
     clean_runs = excluded.clean_runs
 
 -- name: delete_alarm

@@ -21,6 +21,14 @@ CREATE TEMP TABLE expected_minutes (
 -- What campaigns should hold.
 CREATE TEMP TABLE expected_spans (campaign INTEGER PRIMARY KEY, first INTEGER, last INTEGER)
 
+-- name: create_expected_baselines
+-- What the ledgers of campaigns' first snapshots should hold.
+CREATE TEMP TABLE expected_baselines (
+    campaign INTEGER, at INTEGER,
+    sent INTEGER, bounced INTEGER, bounced_soft INTEGER, replied INTEGER, replied_human INTEGER,
+    PRIMARY KEY (campaign, at)
+) WITHOUT ROWID
+
 -- name: drop_expected
 -- Leave nothing behind.
 DROP TABLE IF EXISTS temp.expected
@@ -32,6 +40,10 @@ DROP TABLE IF EXISTS temp.expected_minutes
 -- name: drop_expected_spans
 -- Leave nothing behind.
 DROP TABLE IF EXISTS temp.expected_spans
+
+-- name: drop_expected_baselines
+-- Leave nothing behind.
+DROP TABLE IF EXISTS temp.expected_baselines
 
 -- name: ledger_rows
 -- How many rows there are to count.
@@ -77,6 +89,21 @@ WHERE key > :after AND key <= :upto AND campaign IS NOT NULL AND sent_at IS NOT 
 GROUP BY campaign
 ON CONFLICT (campaign) DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last)
 
+-- name: begin_baselines
+-- Nothing is counted yet.
+INSERT INTO expected_baselines SELECT campaign, at, 0, 0, 0, 0, 0 FROM baseline_ledgers
+
+-- name: count_plain_baselines
+-- Plain sends up to the moments of campaigns' first snapshots.
+UPDATE expected_baselines SET sent = expected_baselines.sent + plain.sent
+FROM (
+    SELECT messages.campaign AS campaign, baseline_ledgers.at AS at, count(*) AS sent
+    FROM messages JOIN baseline_ledgers ON baseline_ledgers.campaign = messages.campaign AND sent_at <= at
+    WHERE key > :after AND key <= :upto AND soft_at IS NULL AND hard_at IS NULL
+    GROUP BY 1, 2
+) AS plain
+WHERE expected_baselines.campaign = plain.campaign AND expected_baselines.at = plain.at
+
 -- name: bounced_messages
 -- Messages with a bounce, to be booked one by one.
 SELECT campaign, step, sent_at, soft_at, hard_at
@@ -113,6 +140,12 @@ ON CONFLICT (minute, campaign) DO UPDATE SET
     sent = sent + excluded.sent, bounced = bounced + excluded.bounced,
     bounced_soft = bounced_soft + excluded.bounced_soft, replied = replied + excluded.replied,
     replied_human = replied_human + excluded.replied_human
+
+-- name: add_expected_baseline
+-- One booking that lies before a campaign's first snapshot.
+UPDATE expected_baselines SET sent = sent + ?, bounced = bounced + ?, bounced_soft = bounced_soft + ?,
+                              replied = replied + ?, replied_human = replied_human + ?
+WHERE campaign = ? AND at = ?
 
 -- name: widen_expected_span
 -- One event.
@@ -168,6 +201,14 @@ FROM (
 )
 GROUP BY minute, campaign
 HAVING sum(sent) OR sum(bounced) OR sum(bounced_soft) OR sum(replied) OR sum(replied_human)
+
+-- name: baseline_differences
+-- Expected less held, where they differ; the place last, as it is added.
+SELECT should.sent - held.sent, should.bounced - held.bounced, should.bounced_soft - held.bounced_soft,
+       should.replied - held.replied, should.replied_human - held.replied_human, held.campaign, held.at
+FROM temp.expected_baselines AS should JOIN baseline_ledgers AS held USING (campaign, at)
+WHERE should.sent <> held.sent OR should.bounced <> held.bounced OR should.bounced_soft <> held.bounced_soft
+      OR should.replied <> held.replied OR should.replied_human <> held.replied_human
 
 -- name: contacted_differences
 -- Campaigns whose `contacted` is not the sends of their lowest step.
