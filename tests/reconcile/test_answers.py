@@ -9,6 +9,7 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
+from receiver.errors import UnavailableError
 from receiver.figures import rate
 from receiver.leadterra.signature import sign
 from receiver.sandbox.faults import Rule
@@ -112,6 +113,16 @@ async def test_a_late_arrival_heals_drift_in_the_answer_that_counts_it(world: Wo
     assert (await drift(world, "?gaps=open"))["gaps"] == []
     await world.run()
     assert [gap["state"] for gap in (await drift(world))["gaps"]] == ["healed"]
+
+
+async def test_a_gap_that_was_never_told_goes_without_a_trace(world: World) -> None:
+    late = Rule("delay", event="message.sent", limit=4, amount=3600)
+    campaign_id = await second_step(world, late)
+    assert [gap["state"] for gap in (await drift(world))["gaps"]] == ["settling"]
+    world.run_every_ms = 0
+    await world.advance(HOUR_MS)
+    assert (await campaign(world, campaign_id))["drift"]["status"] == "in_sync"
+    assert (await drift(world))["gaps"] == []
 
 
 async def test_missing_events_alarm_and_show_in_the_metrics(world: World) -> None:
@@ -293,4 +304,6 @@ async def test_a_shutdown_answers_who_waits_for_a_run(world: World) -> None:
     gate.before = world.service.drain
     response = await post(world, "/v1/reconciliations?wait=true", {"campaign_ids": [campaign_id]})
     assert (response.status_code, response.json()["status"]) == (200, "aborted")
+    with pytest.raises(UnavailableError, match="shutting down"):
+        await world.reconciler.start("test")
     assert (await post(world, "/v1/reconciliations")).json()["code"] == "unavailable"
