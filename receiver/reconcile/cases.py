@@ -5,7 +5,7 @@ Every function here runs on a connection's thread, with all of one campaign in o
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import orjson
@@ -182,14 +182,18 @@ def take_in(conn: sqlite3.Connection, answer: Answered, now_ms: int, around: Cir
     campaign_id = answer.campaign_id
     campaign = rows.add_campaign(conn, campaign_id)
     text = orjson.dumps(answer.counters)
-    at, changed = rows.put_snapshot(conn, campaign, answer.at, text)
-    is_first = rows.baseline(conn, campaign) is None
-    moved = changed and not is_first
+    at, before = rows.put_snapshot(conn, campaign, answer.at, text)
+    moved = before is not None and _without_rates(_counters(before)) != _without_rates(answer.counters)
     rows.note_attempt(conn, campaign, now_ms, answered=True, moved=moved)
-    if is_first:
+    if rows.baseline(conn, campaign) is None:
         ledgers = {moment: _as_of(conn, campaign, moment) for moment in (answer.earliest, answer.latest)}
         rows.put_baseline(conn, campaign, at, text, ledgers)
     return Taken(campaign, judge(conn, campaign, campaign_id, around), moved)
+
+
+def _without_rates(counters: Counters) -> Counters:
+    """What tells whether something was sent, or came back: mails are opened for weeks after that."""
+    return replace(counters, open_rate=None, reply_rate=None)
 
 
 def _as_of(conn: sqlite3.Connection, campaign: int, moment: int) -> Counts:

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -72,6 +73,14 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 def test_a_first_answer_is_no_move_and_a_second_one_may_be(desk: Desk) -> None:
     assert [desk.answer(minute, sends).moved for minute, sends in [(10, 5), (20, 5), (30, 6)]] == [False, False, True]
     assert desk.rows("SELECT answered_at, moved_at FROM polls") == [(at(30), at(30))]
+
+
+def test_a_mail_that_is_opened_moves_no_counter(desk: Desk) -> None:
+    desk.answer(10, 5)
+    opened = Answered("a", replace(counters(5), open_rate=0.4, reply_rate=0.1), at(20), at(20), at(20))
+    around = cases.circumstances(desk.conn, PINS, at(20))
+    taken = desk.ledger.transact(desk.conn, lambda conn: cases.take_in(conn, opened, at(20), around))
+    assert (taken.moved, desk.count("snapshots")) == (False, 2)
 
 
 def test_a_first_answer_is_kept_with_the_ledger_as_of_it(desk: Desk) -> None:
