@@ -86,7 +86,7 @@ def circumstances(conn: sqlite3.Connection, pins: Pins, now_ms: int, speed: floa
     stretches = [[row["started_at"], row["last_at"], row["stopped"]] for row in rows.accepting(conn, since)]
     since = max(since, min((start for start, _, _ in stretches), default=now_ms))
     if stretches and not stretches[-1][2] and now_ms - stretches[-1][1] < _HEARTBEAT_MS * max(1.0, speed):
-        stretches[-1][1] = now_ms
+        stretches[-1][1] = max(stretches[-1][1], now_ms)
     closed = not_accepting(
         [(start, end) for start, end, _ in stretches],
         [(row["started_at"], row["last_at"]) for row in rows.refusing(conn, since)],

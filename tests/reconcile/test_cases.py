@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from receiver.figures import MINUTE_MS
 from receiver.reconcile import cases
 from receiver.reconcile.cases import Answered, Pins, Standing, Taken
 from receiver.reconcile.drift import Status
@@ -93,6 +94,7 @@ def test_a_loss_is_a_gap_that_a_late_arrival_heals(desk: Desk) -> None:
     desk.answer(10, 0)
     assert desk.answer(60, 1).evaluation.status is Status.SETTLING
     assert desk.answer(120, 1).evaluation.status is Status.MISSING
+    assert desk.answer(122, 1).evaluation.status is Status.MISSING
     assert desk.gaps() == [("sent", 1, "overdue")]
     desk.arrive(("m1", 50))
     assert desk.answer(125, 1).evaluation.status is Status.IN_SYNC
@@ -168,6 +170,37 @@ def test_evidence_is_gathered_from_what_is_settled(desk: Desk) -> None:
     found = rows.evidence(desk.conn, "replied", 99)
     assert found
     assert {tuple(fits) for _, fits in found} == {("human",)}
+
+
+# When we did not accept.
+
+
+def closed(desk: Desk, now: float, *stretches: tuple[float, float, int]) -> list[tuple[int, int]]:
+    """The stretches without acceptance, in minutes; those with it as they were begun: from, to, stopped."""
+    desk.conn.execute("DELETE FROM accepting")
+    for start, end, stopped in stretches:
+        desk.conn.execute("INSERT INTO accepting VALUES (NULL, ?, ?, ?)", (at(start), at(end), stopped))
+    found = cases.circumstances(desk.conn, PINS, at(now)).closed
+    return [((start - at(0)) // MINUTE_MS, (end - at(0)) // MINUTE_MS) for start, end in found]
+
+
+def test_between_two_stretches_and_after_the_last_nothing_was_accepted(desk: Desk) -> None:
+    assert closed(desk, 50, (0, 10, 1), (20, 30, 1)) == [(10, 20), (30, 50)]
+
+
+def test_a_stretch_that_is_being_extended_reaches_until_now(desk: Desk) -> None:
+    assert closed(desk, 10.4, (0, 10, 0)) == []
+    assert closed(desk, 11, (0, 10, 0)) == [(10, 11)]
+    assert closed(desk, 10.4, (0, 10, 1)) == [(10, 10)]
+
+
+def test_before_the_first_stretch_nobody_asks(desk: Desk) -> None:
+    assert closed(desk, 10, (5, 10, 0)) == []
+
+
+def test_after_a_clock_was_set_back_the_present_stretch_is_the_newest(desk: Desk) -> None:
+    assert closed(desk, 300.4, (2000, 3000, 1), (200, 300, 0)) == []
+    assert closed(desk, 300.4, (200, 3000, 0)) == []
 
 
 # Folding.
