@@ -61,7 +61,7 @@ class Asking:
 
     async def go(self, campaign_ids: Sequence[str] | None) -> None:
         """Ask, take in, fetch lost replies, and sum up."""
-        wanted = campaign_ids if campaign_ids is not None else await self._due()
+        wanted = list(dict.fromkeys(campaign_ids)) if campaign_ids is not None else await self._due()
         self._run.campaigns = len(wanted)
         await self._look_around()
         names = iter(wanted)

@@ -5,7 +5,7 @@ Every function here runs on a connection's thread, with all of one campaign in o
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import orjson
@@ -80,7 +80,7 @@ def circumstances(conn: sqlite3.Connection, pins: Pins, now_ms: int, speed: floa
     stretches = [[row["started_at"], row["last_at"], row["stopped"]] for row in rows.accepting(conn, since)]
     since = max(since, min((start for start, _, _ in stretches), default=now_ms))
     if stretches and not stretches[-1][2] and now_ms - stretches[-1][1] < _HEARTBEAT_MS * max(1.0, speed):
-        stretches[-1][1] = now_ms
+        stretches[-1][1] = max(stretches[-1][1], now_ms)
     closed = not_accepting(
         [(start, end) for start, end, _ in stretches],
         [(row["started_at"], row["last_at"]) for row in rows.refusing(conn, since)],
@@ -176,14 +176,18 @@ def take_in(conn: sqlite3.Connection, answer: Answered, now_ms: int, around: Cir
     campaign_id = answer.campaign_id
     campaign = rows.add_campaign(conn, campaign_id)
     text = orjson.dumps(answer.counters)
-    at, changed = rows.put_snapshot(conn, campaign, answer.at, text)
-    is_first = rows.baseline(conn, campaign) is None
-    moved = changed and not is_first
+    at, before = rows.put_snapshot(conn, campaign, answer.at, text)
+    moved = before is not None and _without_rates(_counters(before)) != _without_rates(answer.counters)
     rows.note_attempt(conn, campaign, now_ms, answered=True, moved=moved)
-    if is_first:
+    if rows.baseline(conn, campaign) is None:
         ledgers = {moment: _as_of(conn, campaign, moment) for moment in (answer.earliest, answer.latest)}
         rows.put_baseline(conn, campaign, at, text, ledgers)
     return Taken(campaign, judge(conn, campaign, campaign_id, around), moved)
+
+
+def _without_rates(counters: Counters) -> Counters:
+    """What tells whether something was sent, or came back: mails are opened for weeks after that."""
+    return replace(counters, open_rate=None, reply_rate=None)
 
 
 def _as_of(conn: sqlite3.Connection, campaign: int, moment: int) -> Counts:

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from receiver.figures import MINUTE_MS
 from receiver.reconcile import cases, settled
 from receiver.reconcile.cases import Answered, Pins, Taken
 from receiver.reconcile.drift import Status
@@ -75,6 +77,14 @@ def test_a_first_answer_is_no_move_and_a_second_one_may_be(desk: Desk) -> None:
     assert desk.rows("SELECT answered_at, moved_at FROM polls") == [(at(30), at(30))]
 
 
+def test_a_mail_that_is_opened_moves_no_counter(desk: Desk) -> None:
+    desk.answer(10, 5)
+    opened = Answered("a", replace(counters(5), open_rate=0.4, reply_rate=0.1), at(20), at(20), at(20))
+    around = cases.circumstances(desk.conn, PINS, at(20))
+    taken = desk.ledger.transact(desk.conn, lambda conn: cases.take_in(conn, opened, at(20), around))
+    assert (taken.moved, desk.count("snapshots")) == (False, 2)
+
+
 def test_a_first_answer_is_kept_with_the_ledger_as_of_it(desk: Desk) -> None:
     desk.arrive(("m1", 9.999), ("m2", 10.0), ("m3", 10.001))
     desk.answer(10, 50)
@@ -85,6 +95,7 @@ def test_a_loss_is_a_gap_that_a_late_arrival_heals(desk: Desk) -> None:
     desk.answer(10, 0)
     assert desk.answer(60, 1).evaluation.status is Status.SETTLING
     assert desk.answer(120, 1).evaluation.status is Status.MISSING
+    assert desk.answer(122, 1).evaluation.status is Status.MISSING
     assert desk.gaps() == [("sent", 1, "overdue")]
     desk.arrive(("m1", 50))
     assert desk.answer(125, 1).evaluation.status is Status.IN_SYNC
@@ -160,6 +171,37 @@ def test_evidence_is_gathered_from_what_is_settled(desk: Desk) -> None:
     found = rows.evidence(desk.conn, "replied", 99)
     assert found
     assert {tuple(fits) for _, fits in found} == {("human",)}
+
+
+# When we did not accept.
+
+
+def closed(desk: Desk, now: float, *stretches: tuple[float, float, int]) -> list[tuple[int, int]]:
+    """The stretches without acceptance, in minutes; those with it as they were begun: from, to, stopped."""
+    desk.conn.execute("DELETE FROM accepting")
+    for start, end, stopped in stretches:
+        desk.conn.execute("INSERT INTO accepting VALUES (NULL, ?, ?, ?)", (at(start), at(end), stopped))
+    found = cases.circumstances(desk.conn, PINS, at(now)).closed
+    return [((start - at(0)) // MINUTE_MS, (end - at(0)) // MINUTE_MS) for start, end in found]
+
+
+def test_between_two_stretches_and_after_the_last_nothing_was_accepted(desk: Desk) -> None:
+    assert closed(desk, 50, (0, 10, 1), (20, 30, 1)) == [(10, 20), (30, 50)]
+
+
+def test_a_stretch_that_is_being_extended_reaches_until_now(desk: Desk) -> None:
+    assert closed(desk, 10.4, (0, 10, 0)) == []
+    assert closed(desk, 11, (0, 10, 0)) == [(10, 11)]
+    assert closed(desk, 10.4, (0, 10, 1)) == [(10, 10)]
+
+
+def test_before_the_first_stretch_nobody_asks(desk: Desk) -> None:
+    assert closed(desk, 10, (5, 10, 0)) == []
+
+
+def test_after_a_clock_was_set_back_the_present_stretch_is_the_newest(desk: Desk) -> None:
+    assert closed(desk, 300.4, (2000, 3000, 1), (200, 300, 0)) == []
+    assert closed(desk, 300.4, (200, 3000, 0)) == []
 
 
 # Folding.

@@ -100,7 +100,7 @@ def test_equal_answers_in_a_row_are_one(ledger: LedgerUnderTest) -> None:
         do(ledger, rows.put_snapshot, number, at, text)
         for at, text in [(10, b"1"), (20, b"1"), (30, b"2"), (40, b"1")]
     ]
-    assert put == [(10, True), (20, False), (30, True), (40, True)]
+    assert put == [(10, None), (20, "1"), (30, "1"), (40, "2")]
     assert snapshots(ledger, number) == [(10, 20, "1"), (30, 30, "2"), (40, 40, "1")]
 
 
@@ -110,7 +110,7 @@ def test_a_date_that_goes_back_changes_no_order(ledger: LedgerUnderTest) -> None
         do(ledger, rows.put_snapshot, number, at, text)
         for at, text in [(50, b"1"), (20, b"1"), (20, b"2"), (3, b"3")]
     ]
-    assert put == [(50, True), (50, False), (51, True), (52, True)]
+    assert put == [(50, None), (50, "1"), (51, "1"), (52, "2")]
     assert snapshots(ledger, number) == [(50, 50, "1"), (51, 51, "2"), (52, 52, "3")]
 
 
@@ -298,7 +298,8 @@ def test_only_overdue_and_missing_gaps_alarm_with_their_campaigns_now(ledger: Le
     number = do(ledger, rows.add_campaign, "a")
     do(ledger, rows.replace_open_gaps, number, [gap(), gap("missing", 21), gap("settling", 22), gap("healed", 23)])
     assert rows.alarming_gaps(ledger.conn) == []
-    do(ledger, rows.put_drift, number, 77, "missing", 3, {}, [0])
+    drift = {"at": 77, "status": "missing", "at_least": 3, "sent_before": 0, "at_first": 0}
+    do(ledger, rows.put_drift, number, {**drift, "counts": "[]", "figures": "{}"})
     assert sorted((row["to_at"], row["now"]) for row in rows.alarming_gaps(ledger.conn)) == [(20, 77), (21, 77)]
 
 
@@ -316,7 +317,7 @@ def test_a_killed_run_is_aborted_at_the_next_begin_or_start(ledger: LedgerUnderT
 
 def test_a_run_that_ended_is_left_alone(ledger: LedgerUnderTest) -> None:
     run = do(ledger, rows.begin_run, "schedule", 10)
-    do(ledger, rows.end_run, run, 20, "ok", campaigns=5, failed=0, differing=1, errors="[]")
+    do(ledger, rows.end_run, run, 20, "ok", campaigns=5, done=5, failed=0, differing=1, errors="[]")
     do(ledger, rows.abort_runs, 30)
     ended = rows.run(ledger.conn, run)
     assert ended is not None

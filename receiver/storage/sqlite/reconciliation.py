@@ -203,18 +203,18 @@ def snapshots(conn: sqlite3.Connection, campaign: int) -> list[Row]:
     return _all(conn, "snapshots", campaign=campaign)
 
 
-def put_snapshot(conn: sqlite3.Connection, campaign: int, at: int, counters: bytes) -> tuple[int, bool]:
-    """Keep an answer: its time, never before the last one's, and whether it is another than that."""
+def put_snapshot(conn: sqlite3.Connection, campaign: int, at: int, counters: bytes) -> tuple[int, str | None]:
+    """Keep an answer: its time, never before the last one's, and the counters of that."""
     text = counters.decode()
     last = _one(conn, "last_snapshot", campaign=campaign)
     if last is not None:
         at = max(at, last["last_at"])
         if last["counters"] == text:
             _run(conn, "extend_snapshot", campaign=campaign, first_at=last["first_at"], at=at)
-            return at, False
+            return at, text
         at = max(at, last["last_at"] + 1)
     _run(conn, "insert_snapshot", campaign=campaign, at=at, counters=text)
-    return at, True
+    return at, None if last is None else last["counters"]
 
 
 def fold_snapshots(conn: sqlite3.Connection, campaign: int, upto: int) -> None:

@@ -165,8 +165,8 @@ ON CONFLICT (campaign, figure, to_at, cause) DO UPDATE SET from_at = excluded.fr
 DELETE FROM gaps WHERE state IN ('healed', 'superseded') AND to_at < :before
 
 -- name: accepting
--- Stretches of acceptance that end after a time.
-SELECT started_at, last_at, stopped FROM accepting WHERE last_at > :since ORDER BY started_at
+-- Stretches of acceptance that end after a time, the present one last, whatever the clock was when each began.
+SELECT started_at, last_at, stopped FROM accepting WHERE last_at > :since ORDER BY id
 
 -- name: refusing
 -- Runs of refusals that end after a time.
