@@ -171,7 +171,7 @@ def test_a_failed_correction_changes_nothing(ledger: LedgerUnderTest) -> None:
 
 def with_baselines(ledger: LedgerUnderTest) -> list[int]:
     """A history of which half came before and half after the first snapshots."""
-    ledger.deliver(*HISTORY[:8])
+    ledger.deliver(*HISTORY[:8], sent("edge", "09:16"), sent("past", "09:16:00.001"))
     numbers = [put_baseline(ledger, campaign, ms("09:16"), ms("09:17:30")) for campaign in ("a", "b")]
     ledger.deliver(*HISTORY[8:])
     return numbers
