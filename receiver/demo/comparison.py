@@ -68,6 +68,7 @@ class Comparison:
             ],
             "deliveries": dict(self.reading.outcomes),
             "quarantine": dict(self.reading.reasons),
+            "missing": dict(self.reading.missing),
             "pending": self.pending,
             "explanations": explanations(self),
         }
@@ -81,12 +82,21 @@ def compare(truth: Mapping[str, Any], reading: Reading, pending: int) -> Compari
             row["name"],
             reading.figures.get(row["campaignId"], {}),
             row["figures"],
-            row["expected"],
+            _expected(row, reading.figures.get(row["campaignId"], {})),
         )
         for row in truth["campaigns"]
     ]
     duplicates, late = (sum(webhook[name] for webhook in truth["webhooks"]) for name in ("duplicates", "late"))
     return Comparison(campaigns, truth["withheld"], reading, duplicates, late, pending)
+
+
+def _expected(row: Mapping[str, Any], observed: Mapping[str, int]) -> dict[str, int]:
+    """What is counted where lost replies are fetched, as soon as Leadterra's counter of leads shows that some are."""
+    expected, true = dict(row["expected"]), row["figures"]
+    shown = expected.get("replied") != true.get("replied") or observed.get("replied_human") == true.get(
+        "replied_human"
+    )
+    return expected | {name: true[name] for name in ("replied", "replied_human") if name in true and shown}
 
 
 def explanations(comparison: Comparison) -> list[str]:
@@ -113,6 +123,7 @@ def explanations(comparison: Comparison) -> list[str]:
         )
     if comparison.late:
         sentences.append(f"{comparison.late} events late or in another order: counted at the time they happened.")
+    sentences += _found(comparison)
     if refused := reading.outcomes.get("signature_invalid"):
         sentences.append(
             f"{refused} deliveries with a wrong signature: refused, and counted when they came again signed well."
@@ -120,6 +131,23 @@ def explanations(comparison: Comparison) -> list[str]:
     if comparison.pending:
         sentences.append(f"{comparison.pending} events still under way: the sandbox has not given them up.")
     return sentences
+
+
+def _found(comparison: Comparison) -> list[str]:
+    """What reconciliation alone says of the messages and bounces that are withheld."""
+    missing = comparison.reading.missing
+    names = ("sent", "bounced")
+    withheld = {
+        name: sum(one.figures.get(name, 0) - one.expected.get(name, 0) for one in comparison.campaigns)
+        for name in names
+    }
+    if not comparison.withheld and not any(missing.values()):
+        return []
+    found = " and ".join(f"{missing.get(name, 0)} {name}" for name in names)
+    if all(missing.get(name, 0) == count for name, count in withheld.items()):
+        return [f"Reconciliation, from Leadterra's counters alone: {found} missing, which is every one withheld."]
+    true = " and ".join(f"{count} {name}" for name, count in withheld.items())
+    return [f"Reconciliation, from Leadterra's counters alone: at least {found} missing; {true} were withheld."]
 
 
 def verdict(comparison: Comparison) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,20 @@ _OUTCOME = re.compile(r'^receiver_deliveries_total\{outcome="(\w+)"\} (\S+)$', r
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """What the receiver warns of, in its own words."""
+
+    code: str
+    campaign_id: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """Observed figures per campaign id, the names, deliveries by outcome, and those in quarantine by reason.
 
-    `repeated` of the last brought the very bytes of another, and were answered as its duplicates.
+    `repeated` of the last brought the very bytes of another, and were answered as its duplicates. `missing` is what
+    Leadterra's counters say that the receiver lacks, by figure; `alarms` are those that are not over.
     """
 
     figures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -25,6 +35,8 @@ class Reading:
     outcomes: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
     repeated: int = 0
+    missing: Mapping[str, int] = field(default_factory=dict)
+    alarms: Sequence[Alarm] = ()
 
     @property
     def deliveries(self) -> int:
@@ -35,13 +47,23 @@ async def read(client: httpx.AsyncClient) -> Reading:
     """What the receiver says now. Raises CommandError when it does not."""
     campaigns = (await _get(client, "/v1/campaigns?sort=campaign_id&order=asc&limit=2000")).json()["data"]
     quarantine = (await _get(client, "/v1/quarantine?limit=2000")).json()["data"]
+    drift = (await _get(client, "/v1/drift?gaps=open&limit=2000")).json()
     return Reading(
         {row["campaign_id"]: row["observed"] for row in campaigns},
         {row["campaign_id"]: row["name"] or row["campaign_id"] for row in campaigns},
         outcomes((await _get(client, "/metrics")).text),
         _by_reason(quarantine),
         sum(row["copies"] - 1 for row in quarantine),
+        _by_figure(drift["gaps"]),
+        [Alarm(row["code"], row["campaign_id"], row["detail"]) for row in drift["alarms"]],
     )
+
+
+def _by_figure(gaps: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for gap in gaps:
+        found[gap["figure"]] += gap["at_least"]
+    return found
 
 
 def _by_reason(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:

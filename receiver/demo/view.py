@@ -28,6 +28,7 @@ class View:
         self._start_ms = start_ms
         self._live: Live | None = None
         self._last_line_s = time.monotonic()
+        self._told: set[tuple[str, str | None]] = set()
 
     def __enter__(self) -> "View":
         if self._console.is_terminal:
@@ -42,11 +43,20 @@ class View:
             self._live = None
 
     def show(self, reading: Reading, now_ms: int) -> None:
+        self._tell(reading)
         if self._live is not None:
             self._live.update(_screen(reading, now_ms, self._start_ms), refresh=True)
         elif time.monotonic() - self._last_line_s >= _LINE_EVERY_S:
             self._last_line_s = time.monotonic()
             self._console.print(line(reading, now_ms), soft_wrap=True, highlight=False, markup=False)
+
+    def _tell(self, reading: Reading) -> None:
+        """Every alarm once, as it comes."""
+        for alarm in reading.alarms:
+            if (alarm.code, alarm.campaign_id) not in self._told:
+                self._told.add((alarm.code, alarm.campaign_id))
+                whose = f" {reading.names.get(alarm.campaign_id, alarm.campaign_id)}:" if alarm.campaign_id else ""
+                self._console.print(f"! {alarm.code}:{whose} {alarm.detail}", soft_wrap=True, markup=False)
 
 
 def show_sentences(console: Console, sentences: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ class Heartbeat:
         self._started_at = 0
         self._began_ms = 0
         self._last_ms: int | None = None
+        self._last_speed = 1.0
         self._refusals: Refusals | None = None
 
     def stretch(self, *, stopped: bool = False) -> Stretch:
@@ -31,7 +32,7 @@ class Heartbeat:
 
         What was refused while that commit was under way is a new run.
         """
-        self._last_ms = self._clock.monotonic_ms()
+        self._last_ms, self._last_speed = self._clock.monotonic_ms(), self._clock.speed
         held = self._refusals
         if not accepted or held is None:
             return
@@ -40,7 +41,8 @@ class Heartbeat:
 
     def is_beating(self) -> bool:
         """Whether the last commit worked and is not long ago, by the monotonic clock: whatever the time of day."""
-        silence_max_ms = SILENCE_MAX_MS * max(1.0, self._clock.speed)
+        # A simulated clock may have become a real one since.
+        silence_max_ms = SILENCE_MAX_MS * max(1.0, self._clock.speed, self._last_speed)
         return self._last_ms is not None and self._clock.monotonic_ms() - self._last_ms <= silence_max_ms
 
     def failed(self) -> None:

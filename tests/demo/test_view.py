@@ -1,5 +1,6 @@
 """What people see: plain lines, a live screen, tables that fit 80 columns."""
 
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -7,7 +8,7 @@ from rich.console import Console
 
 from receiver.demo import view
 from receiver.demo.comparison import compare
-from receiver.demo.reading import Reading
+from receiver.demo.reading import Alarm, Reading
 from receiver.demo.view import View, line, result_table, show_sentences
 
 NOON_MS = 1_749_643_200_000  # 2025-06-11T12:00:00Z
@@ -21,7 +22,7 @@ TRUTH = {
         {
             "campaignId": "c",
             "name": "Hotels",
-            "figures": {"sent": 1235, "bounced": 5, "replied": 6},
+            "figures": {"sent": 1235, "bounced": 5, "replied": 7},
             "expected": {"sent": 1234, "bounced": 5, "replied": 7},
         }
     ],
@@ -56,6 +57,16 @@ def test_away_from_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.M
     assert written(to) == LINE + "\n"
 
 
+def test_an_alarm_is_told_once_with_its_campaigns_name() -> None:
+    to = console(terminal=False)
+    alarms = [Alarm("missing", "c", "At least 3 sent missing."), Alarm("wrong_secret", None, "4 matched no secret.")]
+    reading = replace(READING, alarms=alarms)
+    with View(to, NOON_MS) as shown:
+        shown.show(reading, NOON_MS)
+        shown.show(reading, NOON_MS)
+    assert written(to) == "! missing: Hotels: At least 3 sent missing.\n! wrong_secret: 4 matched no secret.\n"
+
+
 def test_on_a_terminal_the_screen_is_redrawn_and_goes_away() -> None:
     to = console(terminal=True)
     with View(to, NOON_MS) as shown:
@@ -73,7 +84,7 @@ def test_the_result_says_receiver_truth_and_withheld() -> None:
     to.print(result_table(compare(TRUTH, READING, 0)))
     rows = [row.split() for row in written(to).splitlines() if row.strip()]
     assert rows[0] == ["Campaign", "Sent", "Bounced", "Replied"]
-    assert rows[2] == ["Hotels", "1,234", "=", "1,235", "-", "1", "5", "=", "5", "-", "0", "6", "≠", "6", "-", "-1"]
+    assert rows[2] == ["Hotels", "1,234", "=", "1,235", "-", "1", "5", "=", "5", "-", "0", "6", "≠", "7", "-", "0"]
 
 
 def test_sentences_are_indented_on_a_terminal_and_whole_elsewhere() -> None:
