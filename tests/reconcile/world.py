@@ -76,12 +76,16 @@ class _Switch(httpx.AsyncBaseTransport):
 
 @dataclass
 class World:
-    """`run_every_ms` is how often reconciliation runs while time goes on; 0 for never."""
+    """`run_every_ms` is how often reconciliation runs while time goes on; 0 for never.
+
+    `stride_ms` is how much may happen at once: a little of it saves most of the commits.
+    """
 
     clock: HandClock
     sandbox: Sandbox
     settings: Settings
     run_every_ms: int = 5 * MINUTE_MS
+    stride_ms: int = 0
     service: Service | None = None
     runs: list[Run] = field(default_factory=list)
     leadterra_transport: httpx.AsyncBaseTransport | None = None
@@ -94,6 +98,7 @@ class World:
         transport = self.leadterra_transport or httpx.ASGITransport(self.sandbox.app)
         self.service = await Service.open(self.settings, TOKEN, clock=self.clock, leadterra=transport)
         self._switch.app = self.service.app
+        self.clock.ms += 1  # a start takes time: the outage before it ended a moment ago
         self._next_run_ms = self.clock.ms
 
     async def down(self) -> None:
@@ -123,7 +128,8 @@ class World:
         while True:
             planned = self.sandbox.next_ms()
             run_at = self._next_run_ms if self.run_every_ms and self.service is not None else end + 1
-            at = min(end, run_at, planned if planned is not None else end)
+            planned = end if planned is None else max(planned, self.clock.ms + self.stride_ms)
+            at = min(end, run_at, planned)
             self.clock.ms = max(self.clock.ms, at)
             await self.sandbox.settle()
             if self.service is not None and self.service.writer.new_campaign.is_set():
@@ -158,8 +164,10 @@ class World:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def campaign(self, leads: int, steps: int = 1, name: str = "Summer", prefix: str = "lead") -> str:
-        """A running campaign; its id."""
+    async def campaign(
+        self, leads: int, steps: int = 1, name: str = "Summer", prefix: str = "lead", *, asked_first: bool = False
+    ) -> str:
+        """A running campaign; its id. With `asked_first` its first snapshot is of the draft: all zero."""
         sequence = [
             {"subject": "Hi", "bodyHtml": f"<p>{number}</p>", **({"delayDays": 1} if number else {})}
             for number in range(steps)
@@ -169,6 +177,8 @@ class World:
         for begin in range(0, leads, 1000):
             batch = [{"email": f"{prefix}{number}@example.org"} for number in range(begin, min(begin + 1000, leads))]
             await self.leadterra("POST", f"/v1/campaigns/{campaign_id}/leads/bulk", {"leads": batch})
+        if asked_first:
+            await self.run([campaign_id])
         await self.leadterra("POST", f"/v1/campaigns/{campaign_id}/start")
         return str(campaign_id)
 
