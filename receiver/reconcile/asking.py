@@ -129,10 +129,12 @@ class Asking:
         self._run.done += len(chunk)
 
     def _look_for_losses(self, campaign_id: str, taken: Taken) -> None:
+        at, before_at = taken.evaluation.at, taken.before_at
         for gap in taken.evaluation.gaps:
-            if gap.to_at == taken.evaluation.at and not overlap(self._around.closed, gap.from_at, gap.to_at):
-                event = EVENTS[gap.figure]
-                self._run.unheard[event] = self._run.unheard.get(event, 0) + gap.at_least
+            # What an earlier answer told of and only this one proves is no news of the subscription.
+            count = min(gap.at_least, taken.grown.get(gap.figure, 0))
+            if gap.to_at == at and count > 0 and not overlap(self._around.closed, before_at, at):
+                self._run.note_unheard(EVENTS[gap.figure], count, before_at)
         if taken.evaluation.losses["replied"].total:
             self._replies_lost.append(campaign_id)
 

@@ -13,7 +13,7 @@ import orjson
 from receiver.events import LATE_HORIZON_MS
 from receiver.figures import MINUTE_MS, QUARTER_MS
 from receiver.leadterra.answers import Counters
-from receiver.reconcile.definitions import FIGURES, INTERVALS_KEPT, Interval, growth_fits, proven
+from receiver.reconcile.definitions import CANDIDATES, FIGURES, INTERVALS_KEPT, Interval, growth_fits, proven
 from receiver.reconcile.drift import (
     NEAR_MS,
     Baseline,
@@ -169,11 +169,16 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One answer of Leadterra's, taken in: how the campaign stands now."""
+    """One answer of Leadterra's, taken in: how the campaign stands now.
+
+    `grown` is what each counter moved by since the answer before, which was at `before_at`.
+    """
 
     campaign: int
     evaluation: Evaluation
     moved: bool
+    grown: Mapping[str, int]
+    before_at: int
 
 
 def take_in(conn: sqlite3.Connection, answer: Answered, now_ms: int, around: Circumstances) -> Taken:
@@ -181,12 +186,24 @@ def take_in(conn: sqlite3.Connection, answer: Answered, now_ms: int, around: Cir
     campaign_id = answer.campaign_id
     campaign = rows.add_campaign(conn, campaign_id)
     text = orjson.dumps(answer.counters)
+    before = rows.last_snapshot(conn, campaign)
     at, moved = rows.put_snapshot(conn, campaign, answer.at, text)
     rows.note_attempt(conn, campaign, now_ms, answered=True, moved=moved)
     if rows.baseline(conn, campaign) is None:
         ledgers = {moment: _as_of(conn, campaign, moment) for moment in (answer.earliest, answer.latest)}
         rows.put_baseline(conn, campaign, at, text, ledgers)
-    return Taken(campaign, judge(conn, campaign, campaign_id, around), moved)
+    grown = {} if before is None else _grown(_counters(before["counters"]), answer.counters)
+    evaluation = judge(conn, campaign, campaign_id, around)
+    return Taken(campaign, evaluation, moved, grown, at if before is None else before["last_at"])
+
+
+def _grown(before: Counters, after: Counters) -> dict[str, int]:
+    """What each counter that both have moved by."""
+    counters = {figure: candidates[0].provider for figure, candidates in CANDIDATES.items()}
+    values = {figure: (read(before), read(after)) for figure, read in counters.items()}
+    return {
+        figure: last - first for figure, (first, last) in values.items() if first is not None and last is not None
+    }
 
 
 def _as_of(conn: sqlite3.Connection, campaign: int, moment: int) -> Counts:

@@ -8,11 +8,13 @@ from typing import Protocol
 import structlog
 
 from receiver.clock import Clock
+from receiver.errors import UnavailableError
 from receiver.events import LATE_HORIZON_MS
 from receiver.reconcile import alarms, cases
 from receiver.reconcile.alarms import Alarm, Breach, OpenGap
 from receiver.reconcile.books import Books, Run
 from receiver.reconcile.cases import Pins
+from receiver.reconcile.stretches import Stretch, merged
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite import reconciliation as rows
 
@@ -52,8 +54,9 @@ class _Silence:
 
 @dataclass(slots=True)
 class _Seen:
-    """Counts as of the last check."""
+    """Counts as of the last check; `told` are alarms that were told and could not be stored."""
 
+    told: set[tuple[str, str]] = field(default_factory=set)
     refused: int = 0
     late: int = 0
     silences: dict[str, _Silence] = field(default_factory=dict)
@@ -82,16 +85,16 @@ class Watch:
 
     async def after_run(self, run: Run) -> None:
         """A check that counts: alarms whose breach is gone come nearer to their end."""
-        for event, count in run.unheard.items():
-            self._note_unheard(event, count, run.started_at)
+        for event, (count, since) in run.unheard.items():
+            self._note_unheard(event, count, since, run.started_at)
         await self._check(run, counts=True)
 
     async def tick(self, *, counts: bool = False) -> None:
         """A check between runs: it only raises alarms, unless there are no runs that count."""
         await self._check(None, counts=counts)
 
-    def _note_unheard(self, event: str, count: int, at: int) -> None:
-        silence = self._seen.silences.setdefault(event, _Silence(since=at))
+    def _note_unheard(self, event: str, count: int, since: int, at: int) -> None:
+        silence = self._seen.silences.setdefault(event, _Silence(since=since))
         silence.missing += count
         silence.last_at = at
 
@@ -99,13 +102,27 @@ class Watch:
         now = self._clock.now_ms()
         own = [*self._of_intake(now), *self._of_run(run, now)]
         found = await self._books.read(lambda conn: self._of_ledger(conn, now))
-        changes = await self._books.write(lambda conn: _update(conn, [*own, *found], counts=counts))
+        changes = await self._keep([*own, *found], counts=counts)
         for alarm in changes.raised:
             breach = alarm.breach
             log.warning("alarm", code=breach.code, campaign_id=breach.campaign_id, detail=breach.detail)
         for alarm in changes.over:
             log.info("alarm_over", code=alarm.breach.code, campaign_id=alarm.breach.campaign_id)
         self._on_change([*changes.raised, *changes.kept])
+
+    async def _keep(self, breaches: Sequence[Breach], *, counts: bool) -> alarms.Changes:
+        """Store what changed. While nothing can be stored it is told all the same, each alarm once."""
+        told = self._seen.told
+        try:
+            changes = await self._books.write(lambda conn: _update(conn, breaches, counts=counts))
+        except UnavailableError:
+            changes = alarms.check(await self._books.read(active), breaches, counts=False)
+            self._seen.told = {alarm.key for alarm in changes.raised}
+        else:
+            self._seen.told = set()
+        known = [alarm for alarm in changes.raised if alarm.key in told]
+        raised = [alarm for alarm in changes.raised if alarm.key not in told]
+        return alarms.Changes(raised, [*changes.kept, *known], changes.over)
 
     def _of_intake(self, now: int) -> list[Breach]:
         intake = self._intake
@@ -147,8 +164,7 @@ class Watch:
     def _of_ledger(self, conn: sqlite3.Connection, now: int) -> list[Breach]:
         around = cases.circumstances(conn, self._pins, now, self._clock.speed)
         found = alarms.losses(_open_gaps(conn))
-        running = self._intake is not None
-        found += alarms.outages(around.closed, now, running=running)
+        found += alarms.outages(self._closed(around.closed, now), now, running=self._intake is not None)
         unattributed = rows.unattributed_bounces(conn, now - LATE_HORIZON_MS)
         if unattributed:
             detail = f"{unattributed} bounced messages belong to no campaign that is known; they count in none."
@@ -159,6 +175,13 @@ class Watch:
             detail = f"Quarantine holds {size} bytes, over 'retention.quarantine_bytes' ({limit}); look through it."
             found.append(Breach("quarantine_bytes", detail, now))
         return found
+
+    def _closed(self, closed: Sequence[Stretch], now: int) -> Sequence[Stretch]:
+        """When nothing was accepted; refusing goes on until something is."""
+        rejected = None if self._intake is None else self._intake.rejected_since()
+        if rejected is None or rejected[0] < alarms.REJECTED_MIN:
+            return closed
+        return merged([*closed, (rejected[1], now)])
 
 
 def _open_gaps(conn: sqlite3.Connection) -> list[OpenGap]:

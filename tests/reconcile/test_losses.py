@@ -58,7 +58,7 @@ async def placed(world: World, figure: str, count: int) -> None:
     events = [happening for happening, _ in checks.lost(world) if FIGURES.get(happening.event.value) == figure]
     inside = sum(any(gap["from_at"] <= event.at_ms <= gap["to_at"] for gap in gaps) for event in events)
     assert sum(gap["at_least"] for gap in gaps) == count
-    assert inside == len(events) or figure == "replied" and inside >= count
+    assert inside == len(events) or (figure == "replied" and inside >= count)
 
 
 async def lose(folder: Path, event: str, count: int, leads: int, pins: dict[str, str] | None = None) -> None:
@@ -70,7 +70,7 @@ async def lose(folder: Path, event: str, count: int, leads: int, pins: dict[str,
         campaign_id = await world.campaign(leads, asked_first=True)
         await until_quiet(world, figure, count)
         truly = true_losses(world, campaign_id)[figure]
-        assert truly == count or figure == "replied" and truly <= count  # of whom another reply came
+        assert truly == count or (figure == "replied" and truly <= count)  # of whom another reply came
         found = await checks.drift(world, campaign_id, figure)
         assert (found["delta"], found["at_least"]) == (truly, truly)
         await placed(world, figure, truly)

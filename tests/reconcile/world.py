@@ -97,6 +97,7 @@ class World:
         """Start the receiver, and reconcile as it does at start."""
         transport = self.leadterra_transport or httpx.ASGITransport(self.sandbox.app)
         self.service = await Service.open(self.settings, TOKEN, clock=self.clock, leadterra=transport)
+        await self.service.reconciliation._scheduler.close()  # the world is the schedule
         self._switch.app = self.service.app
         self.clock.ms += 1  # a start takes time: the outage before it ended a moment ago
         self._next_run_ms = self.clock.ms
@@ -121,6 +122,11 @@ class World:
         if self.after_run is not None:
             await self.after_run(run)
         return run
+
+    async def tick(self) -> None:
+        """What the service does every minute between runs."""
+        assert self.service is not None
+        await self.service.reconciliation.watch.tick()
 
     async def advance(self, ms: int) -> None:
         """Let time pass: everything happens in its order, campaigns are asked right after their first event."""

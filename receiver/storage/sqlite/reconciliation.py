@@ -201,10 +201,15 @@ def snapshots(conn: sqlite3.Connection, campaign: int) -> list[Row]:
     return _all(conn, "snapshots", campaign=campaign)
 
 
+def last_snapshot(conn: sqlite3.Connection, campaign: int) -> Row | None:
+    """A campaign's last snapshot."""
+    return _one(conn, "last_snapshot", campaign=campaign)
+
+
 def put_snapshot(conn: sqlite3.Connection, campaign: int, at: int, counters: bytes) -> tuple[int, bool]:
     """Keep an answer: its time, never before the last one's, and whether it is another than that."""
     text = counters.decode()
-    last = _one(conn, "last_snapshot", campaign=campaign)
+    last = last_snapshot(conn, campaign)
     if last is not None:
         at = max(at, last["last_at"])
         if last["counters"] == text:
