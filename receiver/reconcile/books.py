@@ -34,7 +34,7 @@ class Run:
     """The present or a finished run; times in epoch milliseconds. `done` of `campaigns` have been asked.
 
     `unheard` is, by type of event, what counters told of in this run and no webhook did while we accepted: how many,
-    and since when.
+    and since when. `clock_off_ms` is how far our clock is ahead of Leadterra's, None before an answer.
     """
 
     id: int
@@ -48,6 +48,7 @@ class Run:
     differing: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
     unheard: dict[str, tuple[int, int]] = field(default_factory=dict)
+    clock_off_ms: int | None = None
 
     def note_unheard(self, event: str, count: int, since: int) -> None:
         """So many more since a time."""
