@@ -201,8 +201,10 @@ def settings_for(folder: Path, **reconcile: Any) -> Settings:
 
 
 @asynccontextmanager
-async def opened(folder: Path, *, reconcile: dict[str, Any] | None = None, **options: Any) -> AsyncIterator[World]:
-    """A world whose receiver is up; `options` are the sandbox's."""
+async def opened(
+    folder: Path, *, reconcile: dict[str, Any] | None = None, installed: bool = True, **options: Any
+) -> AsyncIterator[World]:
+    """A world whose receiver is up, unless it is not yet `installed`; `options` are the sandbox's."""
     clock = HandClock()
     options = {"habits": CALM, "daily_capacity": 100_000, **options}
     chosen = SandboxOptions(
@@ -211,7 +213,8 @@ async def opened(folder: Path, *, reconcile: dict[str, Any] | None = None, **opt
     switch = _Switch()
     sandbox = Sandbox(chosen, _TrueClock(clock), switch)
     world = World(clock, sandbox, settings_for(folder, **(reconcile or {})), _switch=switch)
-    await world.up()
+    if installed:
+        await world.up()
     try:
         yield world
     finally:
