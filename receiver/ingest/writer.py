@@ -21,6 +21,7 @@ from receiver.storage.sqlite.store import Store
 T = TypeVar("T")
 log = structlog.get_logger()
 
+_TYPES = frozenset(EVENT_NAMES.values())
 _SWEEP_S = 0.25
 # After a full disk or a held lock: soon enough to heal by itself, rarely enough not to spin.
 _PAUSE_S = 0.2
@@ -250,6 +251,8 @@ class Writer:
                 self._meters.arrived(EVENT_NAMES[event.kind], now)
                 if outcome is Outcome.STORED and now - event.occurred_at > LATE_HORIZON_MS:
                     self._meters.came_late()
+            elif event.event is not None and event.event in _TYPES:
+                self._meters.arrived(event.event, now)  # in quarantine, but it came
         if self._store.campaigns_made != self._campaigns_made:
             self._campaigns_made = self._store.campaigns_made
             self.new_campaign.set()

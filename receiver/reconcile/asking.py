@@ -102,7 +102,9 @@ class Asking:
             snapshot = await self._client.stats(campaign_id, deadline=self._deadline)
         except LeadterraError as error:
             return _Failure(campaign_id, error)
-        return _answered(campaign_id, snapshot.counters, snapshot.at_ms, asked_at, self._clock.now_ms())
+        answered = _answered(campaign_id, snapshot.counters, snapshot.at_ms, asked_at, self._clock.now_ms())
+        self._run.clock_off_ms = self._clock.now_ms() - answered.at
+        return answered
 
     async def _take_in(self) -> None:
         """Take answers in as they come, as many at once as wait."""
@@ -130,10 +132,13 @@ class Asking:
         self._run.done += len(chunk)
 
     def _look_for_losses(self, campaign_id: str, taken: Taken) -> None:
+        at, before_at = taken.evaluation.at, taken.before_at
         for gap in taken.evaluation.gaps:
-            if gap.to_at == taken.evaluation.at and not overlap(self._around.closed, gap.from_at, gap.to_at):
-                event = EVENTS[gap.figure]
-                self._run.unheard[event] = self._run.unheard.get(event, 0) + gap.at_least
+            # What an earlier answer told of and only this one proves is no news of the subscription.
+            count = min(gap.at_least, taken.grown.get(gap.figure, 0))
+            if gap.to_at == at and count > 0 and not overlap(self._around.closed, before_at, at):
+                # By our own clock, as arrivals are.
+                self._run.note_unheard(EVENTS[gap.figure], count, self._run.started_at - (at - before_at))
         if taken.evaluation.losses["replied"].total:
             self._replies_lost.append(campaign_id)
 

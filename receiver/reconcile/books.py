@@ -33,7 +33,8 @@ class Books(Protocol):
 class Run:
     """The present or a finished run; times in epoch milliseconds. `done` of `campaigns` have been asked.
 
-    `unheard` counts, by type of event, what counters told of in this run and no webhook did, while we accepted.
+    `unheard` is, by type of event, what counters told of in this run and no webhook did while we accepted: how many,
+    and since when. `clock_off_ms` is how far our clock is ahead of Leadterra's, None before an answer.
     """
 
     id: int
@@ -46,7 +47,13 @@ class Run:
     failed: int = 0
     differing: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
-    unheard: dict[str, int] = field(default_factory=dict)
+    unheard: dict[str, tuple[int, int]] = field(default_factory=dict)
+    clock_off_ms: int | None = None
+
+    def note_unheard(self, event: str, count: int, since: int) -> None:
+        """So many more since a time."""
+        held, first = self.unheard.get(event, (0, since))
+        self.unheard[event] = (held + count, min(first, since))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Every function here runs on a connection's thread, with all of one campaign in o
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import orjson
 
 from receiver.figures import MINUTE_MS, QUARTER_MS
 from receiver.leadterra.answers import Counters
-from receiver.reconcile.definitions import FIGURES, INTERVALS_KEPT, Interval, proven
+from receiver.reconcile.definitions import CANDIDATES, FIGURES, INTERVALS_KEPT, Interval, proven
 from receiver.reconcile.drift import (
     NEAR_MS,
     Baseline,
@@ -95,8 +95,8 @@ def load(conn: sqlite3.Connection, campaign: int, campaign_id: str) -> Case | No
     base = rows.baseline(conn, campaign)
     if base is None:
         return None
-    ledgers = [Counts(*counted) for counted in rows.baseline_ledgers(conn, campaign)]
-    first = Baseline(base["at"], _counters(base["counters"]), ledgers[0], ledgers[-1])
+    ledgers = (Counts(*counted) for counted in _ends(rows.baseline_ledgers(conn, campaign)))
+    first = Baseline(base["at"], _counters(base["counters"]), *ledgers)
     snapshots = [_snapshot(row) for row in rows.snapshots(conn, campaign)]
     held = {row["figure"]: row for row in rows.losses(conn, campaign)}
     upto = min((row["upto"] for row in held.values()), default=first.at - 1)
@@ -164,11 +164,16 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One answer of Leadterra's, taken in: how the campaign stands now."""
+    """One answer of Leadterra's, taken in: how the campaign stands now.
+
+    `grown` is what each counter moved by since the answer before, which was at `before_at`.
+    """
 
     campaign: int
     evaluation: Evaluation
     moved: bool
+    grown: Mapping[str, int]
+    before_at: int
 
 
 def take_in(conn: sqlite3.Connection, answer: Answered, now_ms: int, around: Circumstances) -> Taken:
@@ -176,13 +181,48 @@ def take_in(conn: sqlite3.Connection, answer: Answered, now_ms: int, around: Cir
     campaign_id = answer.campaign_id
     campaign = rows.add_campaign(conn, campaign_id)
     text = orjson.dumps(answer.counters)
-    at, before = rows.put_snapshot(conn, campaign, answer.at, text)
-    moved = before is not None and _without_rates(_counters(before)) != _without_rates(answer.counters)
+    last = rows.last_snapshot(conn, campaign)
+    if _is_vague(conn, campaign):
+        rows.forget_baseline(conn, campaign)
+    at = rows.put_snapshot(conn, campaign, answer.at, text)
+    moved = last is not None and _without_rates(_counters(last["counters"])) != _without_rates(answer.counters)
     rows.note_attempt(conn, campaign, now_ms, answered=True, moved=moved)
     if rows.baseline(conn, campaign) is None:
         ledgers = {moment: _as_of(conn, campaign, moment) for moment in (answer.earliest, answer.latest)}
         rows.put_baseline(conn, campaign, at, text, ledgers)
-    return Taken(campaign, judge(conn, campaign, campaign_id, around), moved)
+    grown = {} if last is None else _grown(_counters(last["counters"]), answer.counters)
+    evaluation = judge(conn, campaign, campaign_id, around)
+    return Taken(campaign, evaluation, moved, grown, at if last is None else last["last_at"])
+
+
+def _grown(before: Counters, after: Counters) -> dict[str, int]:
+    """What each counter that both have moved by."""
+    counters = {figure: candidates[0].provider for figure, candidates in CANDIDATES.items()}
+    values = {figure: (read(before), read(after)) for figure, read in counters.items()}
+    return {
+        figure: last - first for figure, (first, last) in values.items() if first is not None and last is not None
+    }
+
+
+def _is_vague(conn: sqlite3.Connection, campaign: int) -> bool:
+    """Whether events happened while the first answer was made, and some had before we were there.
+
+    Nobody can say which of them it counts. Until one comes without any around, the latest answer is the first.
+    """
+    first = rows.baseline(conn, campaign)
+    if first is None:
+        return False
+    counters = _counters(first["counters"])
+    earliest, latest = (Counts(*counted) for counted in _ends(rows.baseline_ledgers(conn, campaign)))
+    return any(
+        each.ledger(earliest) < each.ledger(latest) < (each.provider(counters) or 0)
+        for candidates in CANDIDATES.values()
+        for each in candidates[:1]
+    )
+
+
+def _ends(ledgers: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return ledgers[0], ledgers[-1]
 
 
 def _without_rates(counters: Counters) -> Counters:

@@ -14,6 +14,8 @@ from receiver.reconcile import alarms, cases
 from receiver.reconcile.alarms import Alarm, Breach, OpenGap
 from receiver.reconcile.books import Books, Run
 from receiver.reconcile.cases import Pins
+from receiver.reconcile.drift import SKEW_MAX_MS
+from receiver.reconcile.stretches import Stretch, merged
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite import reconciliation as rows
 
@@ -53,7 +55,7 @@ class _Silence:
 
 @dataclass(slots=True)
 class _Seen:
-    """Counts as of the last check."""
+    """Counts as of the last check; `told` are alarms that were told and could not be stored."""
 
     refused: int = 0
     late: int = 0
@@ -84,23 +86,24 @@ class Watch:
 
     async def after_run(self, run: Run) -> None:
         """A check that counts: alarms whose breach is gone come nearer to their end."""
-        for event, count in run.unheard.items():
-            self._note_unheard(event, count, run.started_at)
+        for event, (count, since) in run.unheard.items():
+            self._note_unheard(event, count, since, run.started_at)
         await self._check(run, counts=True)
 
     async def tick(self, *, counts: bool = False) -> None:
         """A check between runs: it only raises alarms, unless there are no runs that count."""
         await self._check(None, counts=counts)
 
-    def _note_unheard(self, event: str, count: int, at: int) -> None:
-        silence = self._seen.silences.setdefault(event, _Silence(since=at))
+    def _note_unheard(self, event: str, count: int, since: int, at: int) -> None:
+        silence = self._seen.silences.setdefault(event, _Silence(since=since))
         silence.missing += count
         silence.last_at = at
 
     async def _check(self, run: Run | None, *, counts: bool) -> None:
         now = self._clock.now_ms()
         found, stored = await self._books.read(lambda conn: (self._of_ledger(conn, now), active(conn)))
-        breaches = [*self._of_intake(now), *self._of_run(run, now), *found]
+        own = [*self._of_intake(now), *self._late(run, now, counts=counts), *self._of_run(run, now)]
+        breaches = [*own, *found]
         try:
             changes = await self._books.write(lambda conn: _update(conn, self._unwritten, breaches, counts=counts))
             self._unwritten = ()
@@ -124,15 +127,24 @@ class Watch:
             count, since = rejected
             detail = f"{count} deliveries matched no secret and none did; check 'webhook.secrets'."
             found.append(Breach("wrong_secret", detail, since))
-        refused, late = intake.refused(), intake.late()
+        refused = intake.refused()
         if refused > self._seen.refused:
             detail = f"{refused} deliveries that may have been signed were refused; the metrics say why."
             found.append(Breach("refused", detail, now))
-        if late > self._seen.late:
-            detail = f"{late} events came later than any retry should; what was called settled was not."
-            found.append(Breach("late_deliveries", detail, now))
-        self._seen.refused, self._seen.late = refused, late
+        self._seen.refused = refused
         return found
+
+    def _late(self, run: Run | None, now: int, *, counts: bool) -> list[Breach]:
+        """Events after the late horizon, unless it is our clock that is ahead: an answer of Leadterra's tells."""
+        off_ms = 0 if run is None else run.clock_off_ms
+        if self._intake is None or not counts or off_ms is None:
+            return []
+        late, before = self._intake.late(), self._seen.late
+        self._seen.late = late
+        if late == before or off_ms > SKEW_MAX_MS:
+            return []
+        detail = f"{late} events came later than any retry should; what was called settled was not."
+        return [Breach("late_deliveries", detail, now)]
 
     def _silent(self, intake: Intake, now: int) -> list[Breach]:
         missing, since = {}, {}
@@ -155,8 +167,9 @@ class Watch:
         around = cases.circumstances(conn, self._pins, now, self._clock.speed)
         found = alarms.losses(_open_gaps(conn))
         # A clock that was set forward makes the last commit look long ago.
-        refusing = self._intake is not None and not self._intake.is_accepting()
-        found += alarms.outages(around.closed, now, running=refusing)
+        intake = self._intake
+        refusing = intake is not None and (not intake.is_accepting() or self._rejecting_since() is not None)
+        found += alarms.outages(self._closed(around.closed, now), now, running=refusing)
         unattributed = rows.unattributed_bounces(conn, now - LATE_HORIZON_MS)
         if unattributed:
             detail = f"{unattributed} bounced messages belong to no campaign that is known; they count in none."
@@ -167,6 +180,16 @@ class Watch:
             detail = f"Quarantine holds {size} bytes, over 'retention.quarantine_bytes' ({limit}); look through it."
             found.append(Breach("quarantine_bytes", detail, now))
         return found
+
+    def _closed(self, closed: Sequence[Stretch], now: int) -> Sequence[Stretch]:
+        """When nothing was accepted; refusing goes on until something is."""
+        since = self._rejecting_since()
+        return closed if since is None else merged([*closed, (since, now)])
+
+    def _rejecting_since(self) -> int | None:
+        """Since when every delivery has matched no secret, once there are enough of them."""
+        rejected = None if self._intake is None else self._intake.rejected_since()
+        return None if rejected is None or rejected[0] < alarms.REJECTED_MIN else rejected[1]
 
 
 def _open_gaps(conn: sqlite3.Connection) -> list[OpenGap]:

@@ -1,9 +1,10 @@
-"""A store, its writer and the watch over them, on a clock that the test moves."""
+"""A store, its writer and the watch over them, on a clock that the test moves; runs take no real time."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import stamina
 
 from receiver.ingest.books import StoreBooks
 from receiver.ingest.intake import Intake
@@ -58,3 +59,10 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
         await writer.close()
         await readers.close()
         await store.close()
+
+
+@pytest.fixture(autouse=True)
+def once() -> Iterator[None]:
+    """A call that fails is not tried again: how the client waits is tested where the client is."""
+    with stamina.set_testing(True, attempts=1, cap=True):
+        yield

@@ -83,7 +83,7 @@ async def test_a_campaign_in_sync_shows_the_counters_and_equals_them(world: Worl
     assert found["drift"]["status"] == "in_sync"
     assert found["observed"]["sent"] == found["provider"]["sent"] == found["reconciled"]["sent"] == 5
     assert found["provider"]["stale"] is False
-    assert found["provider"]["fetched_at"] == "2025-06-11T00:30:00Z"
+    assert found["provider"]["fetched_at"] == "2025-06-11T00:30:00.001Z"
 
 
 async def test_what_is_lost_is_counted_in_reconciled_and_told_as_a_gap(world: World) -> None:

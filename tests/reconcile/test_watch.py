@@ -22,7 +22,7 @@ def refuse(watched: Watched, outcome: str = "unavailable", count: int = 1) -> No
 def unheard(watched: Watched, **counts: int) -> Run:
     """A run in which counters told of events that no webhook did."""
     now = watched.clock.now_ms()
-    return Run(1, "test", now, unheard={name.replace("_", "."): count for name, count in counts.items()})
+    return Run(1, "test", now, unheard={name.replace("_", "."): (count, now) for name, count in counts.items()})
 
 
 async def test_a_service_at_rest_has_no_alarm(watched: Watched) -> None:
@@ -96,7 +96,7 @@ async def test_three_rejections_in_a_row_are_a_wrong_secret_and_two_are_not(watc
 
 async def test_a_delivery_that_came_too_late_for_any_retry_is_told(watched: Watched) -> None:
     watched.meters.came_late()
-    assert await watched.check() == ["late_deliveries"]
+    assert await watched.check(counts=True) == ["late_deliveries"]
 
 
 async def test_checks_between_runs_end_no_alarm(watched: Watched) -> None:

@@ -76,12 +76,16 @@ class _Switch(httpx.AsyncBaseTransport):
 
 @dataclass
 class World:
-    """`run_every_ms` is how often reconciliation runs while time goes on; 0 for never."""
+    """`run_every_ms` is how often reconciliation runs while time goes on; 0 for never.
+
+    `stride_ms` is how much may happen at once: a little of it saves most of the commits.
+    """
 
     clock: HandClock
     sandbox: Sandbox
     settings: Settings
     run_every_ms: int = 5 * MINUTE_MS
+    stride_ms: int = 0
     service: Service | None = None
     runs: list[Run] = field(default_factory=list)
     leadterra_transport: httpx.AsyncBaseTransport | None = None
@@ -93,7 +97,9 @@ class World:
         """Start the receiver, and reconcile as it does at start."""
         transport = self.leadterra_transport or httpx.ASGITransport(self.sandbox.app)
         self.service = await Service.open(self.settings, TOKEN, clock=self.clock, leadterra=transport)
+        await self.service.reconciliation._scheduler.close()  # the world is the schedule
         self._switch.app = self.service.app
+        self.clock.ms += 1  # a start takes time: the outage before it ended a moment ago
         self._next_run_ms = self.clock.ms
 
     async def down(self) -> None:
@@ -117,13 +123,19 @@ class World:
             await self.after_run(run)
         return run
 
+    async def tick(self) -> None:
+        """What the service does every minute between runs."""
+        assert self.service is not None
+        await self.service.reconciliation.watch.tick()
+
     async def advance(self, ms: int) -> None:
         """Let time pass: everything happens in its order, campaigns are asked right after their first event."""
         end = self.clock.ms + ms
         while True:
             planned = self.sandbox.next_ms()
             run_at = self._next_run_ms if self.run_every_ms and self.service is not None else end + 1
-            at = min(end, run_at, planned if planned is not None else end)
+            planned = end if planned is None else max(planned, self.clock.ms + self.stride_ms)
+            at = min(end, run_at, planned)
             self.clock.ms = max(self.clock.ms, at)
             await self.sandbox.settle()
             if self.service is not None and self.service.writer.new_campaign.is_set():
@@ -158,8 +170,10 @@ class World:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def campaign(self, leads: int, steps: int = 1, name: str = "Summer", prefix: str = "lead") -> str:
-        """A running campaign; its id."""
+    async def campaign(
+        self, leads: int, steps: int = 1, name: str = "Summer", prefix: str = "lead", *, asked_first: bool = False
+    ) -> str:
+        """A running campaign; its id. With `asked_first` its first snapshot is of the draft: all zero."""
         sequence = [
             {"subject": "Hi", "bodyHtml": f"<p>{number}</p>", **({"delayDays": 1} if number else {})}
             for number in range(steps)
@@ -169,6 +183,8 @@ class World:
         for begin in range(0, leads, 1000):
             batch = [{"email": f"{prefix}{number}@example.org"} for number in range(begin, min(begin + 1000, leads))]
             await self.leadterra("POST", f"/v1/campaigns/{campaign_id}/leads/bulk", {"leads": batch})
+        if asked_first:
+            await self.run([campaign_id])
         await self.leadterra("POST", f"/v1/campaigns/{campaign_id}/start")
         return str(campaign_id)
 
@@ -185,8 +201,10 @@ def settings_for(folder: Path, **reconcile: Any) -> Settings:
 
 
 @asynccontextmanager
-async def opened(folder: Path, *, reconcile: dict[str, Any] | None = None, **options: Any) -> AsyncIterator[World]:
-    """A world whose receiver is up; `options` are the sandbox's."""
+async def opened(
+    folder: Path, *, reconcile: dict[str, Any] | None = None, installed: bool = True, **options: Any
+) -> AsyncIterator[World]:
+    """A world whose receiver is up, unless it is not yet `installed`; `options` are the sandbox's."""
     clock = HandClock()
     options = {"habits": CALM, "daily_capacity": 100_000, **options}
     chosen = SandboxOptions(
@@ -195,7 +213,8 @@ async def opened(folder: Path, *, reconcile: dict[str, Any] | None = None, **opt
     switch = _Switch()
     sandbox = Sandbox(chosen, _TrueClock(clock), switch)
     world = World(clock, sandbox, settings_for(folder, **(reconcile or {})), _switch=switch)
-    await world.up()
+    if installed:
+        await world.up()
     try:
         yield world
     finally:

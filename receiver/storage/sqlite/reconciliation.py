@@ -198,23 +198,34 @@ def put_baseline(
         _run(conn, "insert_baseline_ledger", campaign=campaign, at=moment, **figures)
 
 
+def forget_baseline(conn: sqlite3.Connection, campaign: int) -> None:
+    """Forget a campaign's first snapshot and all that was built on it: the next one is the first."""
+    for name in ("forget_baseline", "forget_baseline_ledgers", "forget_losses", "forget_all_snapshots"):
+        _run(conn, name, campaign=campaign)
+
+
 def snapshots(conn: sqlite3.Connection, campaign: int) -> list[Row]:
     """A campaign's kept snapshots, in order."""
     return _all(conn, "snapshots", campaign=campaign)
 
 
-def put_snapshot(conn: sqlite3.Connection, campaign: int, at: int, counters: bytes) -> tuple[int, str | None]:
-    """Keep an answer: its time, never before the last one's, and the counters of that."""
+def last_snapshot(conn: sqlite3.Connection, campaign: int) -> Row | None:
+    """A campaign's last snapshot."""
+    return _one(conn, "last_snapshot", campaign=campaign)
+
+
+def put_snapshot(conn: sqlite3.Connection, campaign: int, at: int, counters: bytes) -> int:
+    """Keep an answer; gives its time, which is never before the last one's."""
     text = counters.decode()
-    last = _one(conn, "last_snapshot", campaign=campaign)
+    last = last_snapshot(conn, campaign)
     if last is not None:
         at = max(at, last["last_at"])
         if last["counters"] == text:
             _run(conn, "extend_snapshot", campaign=campaign, first_at=last["first_at"], at=at)
-            return at, text
+            return at
         at = max(at, last["last_at"] + 1)
     _run(conn, "insert_snapshot", campaign=campaign, at=at, counters=text)
-    return at, None if last is None else last["counters"]
+    return at
 
 
 def fold_snapshots(conn: sqlite3.Connection, campaign: int, upto: int) -> None:

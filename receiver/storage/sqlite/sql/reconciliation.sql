@@ -79,6 +79,22 @@ SELECT at, counters FROM baselines WHERE campaign = :campaign
 SELECT sent, bounced, bounced_soft, replied, replied_human FROM baseline_ledgers
 WHERE campaign = :campaign ORDER BY at
 
+-- name: forget_baseline
+-- A first snapshot that is to be taken anew, with all that was built on it.
+DELETE FROM baselines WHERE campaign = :campaign
+
+-- name: forget_baseline_ledgers
+-- The same, of the ledger as of it.
+DELETE FROM baseline_ledgers WHERE campaign = :campaign
+
+-- name: forget_losses
+-- The same, of what followed from it.
+DELETE FROM losses WHERE campaign = :campaign
+
+-- name: forget_all_snapshots
+-- The same, of the snapshots themselves.
+DELETE FROM snapshots WHERE campaign = :campaign
+
 -- name: insert_baseline
 -- A campaign's first snapshot.
 INSERT INTO baselines (campaign, at, counters) VALUES (:campaign, :at, :counters)
