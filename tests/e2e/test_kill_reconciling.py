@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,11 @@ def leadterra() -> Iterator[str]:
 
 
 def start(database: Path, leadterra: str) -> Server:
-    settings = {"leadterra__base_url": leadterra, "leadterra__api_key": "sk_test_kill", "leadterra__concurrency": 2}
+    settings: dict[str, Any] = {
+        "leadterra__base_url": leadterra,
+        "leadterra__api_key": "sk_test_kill",
+        "leadterra__concurrency": 2,
+    }
     ids = json.dumps([f"camp_{number}" for number in range(CAMPAIGNS)])
     return Server(database, reconcile__campaigns=ids, reconcile__interval_s=1, **settings)
 

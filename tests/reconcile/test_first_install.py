@@ -11,7 +11,7 @@ from receiver.sandbox.faults import Rule
 from receiver.sandbox.options import Habits
 from tests.reconcile import checks
 from tests.reconcile.checks import Overseer
-from tests.reconcile.world import DAY_MS, HOUR_MS, MINUTE_MS, World, opened
+from tests.reconcile.world import DAY_MS, HOUR_MS, World, opened
 
 PINS = {"message_sent_means": "sent", "bounced_means": "any"}
 HABITS = Habits(0.02, 0.01, 0.5, 0, 0.01)
