@@ -149,6 +149,7 @@ async def test_what_waits_in_quarantine_explains_as_many_and_no_more(tmp_path: P
         await world.advance(2 * HOUR_MS)
         found = await checks.drift(world, campaign_id)
         assert (found["quarantined"], found["unexplained"], found["at_least"], found["delta"]) == (2, 3, 5, 5)
+        assert sum(gap["at_least"] for gap in await checks.gaps(world)) == 5
         checks.add_up((await checks.standings(world)).values())
 
 
