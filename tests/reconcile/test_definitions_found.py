@@ -101,16 +101,22 @@ async def test_outages_that_lose_as_many_sends_as_there_are_bounces_fool_nobody(
         world.stride_ms = 5 * MINUTE_MS
         for number in range(CAMPAIGNS):
             await world.campaign(5, name=f"c{number}", prefix=f"c{number}-", asked_first=True)
+        outages = []
         for day in range(7):
+            world.run_every_ms = 0  # one interval holds the bounces and the outage
             for campaign_id in list(world.sandbox.world.campaigns):
                 before = world.sandbox.world.campaigns[campaign_id].counters.bounced_hard
                 await more(world, campaign_id, f"up{day}", 5)
                 await world.advance(HOUR_MS)
                 bounces = world.sandbox.world.campaigns[campaign_id].counters.bounced_hard - before
+                outages.append(world.clock.ms)
                 await lose_sends(world, campaign_id, day, bounces)
+            world.run_every_ms = 2 * HOUR_MS
             await world.advance(12 * HOUR_MS)
         assert len([reason for _, reason in checks.lost(world) if reason == "drop"]) > 25
         assert (await found(world))["sent"] in (None, "sent", "delivered+bounced")
+        intervals = await checks._rows(world, "SELECT from_at, to_at FROM evidence WHERE figure = 'sent'")
+        assert not any(row["from_at"] < at < row["to_at"] for row in intervals for at in outages[1:])
 
 
 async def more(world: World, campaign_id: str, prefix: str, count: int) -> None:

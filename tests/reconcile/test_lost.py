@@ -7,13 +7,15 @@ import os
 import random
 from pathlib import Path
 
+import orjson
 import pytest
 
 from receiver.sandbox.faults import Rule
 from receiver.sandbox.options import Habits
+from receiver.sandbox.times import iso
 from tests.reconcile import checks
 from tests.reconcile.checks import FIGURES, Overseer
-from tests.reconcile.world import HOUR_MS, MINUTE_MS, World, opened
+from tests.reconcile.world import HOUR_MS, MINUTE_MS, START_MS, World, opened
 
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "12"))
 # Undetermined, a message on its way counts for one candidate and not for another, and is placed a snapshot later.
@@ -119,6 +121,36 @@ async def lose_a_mixture(folder: Path, seed: int, most: int, leads: int) -> None
         await world.run()
         found = (await checks.standings(world))[campaign_id].figures
         assert {figure: parts and parts["unexplained"] for figure, parts in found.items()} == truly
+
+
+async def test_a_loss_stays_what_and_where_it_is_when_it_is_long_settled(tmp_path: Path) -> None:
+    async with opened(tmp_path, faults=(loss_of("message.sent", 9),), reconcile=PINS) as world:
+        world.stride_ms = 10_000
+        campaign_id = await world.campaign(60, asked_first=True)
+        await world.advance(HOUR_MS)
+        before = [(gap["from_at"], gap["to_at"], gap["at_least"]) for gap in await checks.gaps(world)]
+        world.run_every_ms = HOUR_MS
+        await world.advance(30 * HOUR_MS)
+        found = await checks.drift(world, campaign_id)
+        assert (found["delta"], found["at_least"], found["unexplained"]) == (9, 9, 9)
+        assert [(gap["from_at"], gap["to_at"], gap["at_least"]) for gap in await checks.gaps(world)] == before
+
+
+async def test_what_waits_in_quarantine_explains_as_many_and_no_more(tmp_path: Path) -> None:
+    async with opened(tmp_path, faults=(loss_of("message.sent", 5),), reconcile=PINS) as world:
+        world.stride_ms = 10_000
+        campaign_id = await world.campaign(60, asked_first=True)
+        await world.advance(MINUTE_MS)
+        body = orjson.dumps(
+            {"event": "message.sent", "timestamp": iso(START_MS), "data": {"campaignId": campaign_id}}
+        )
+        for number in range(2):
+            assert await world.deliver(body + b" " * number) == "quarantined"
+        await world.advance(2 * HOUR_MS)
+        found = await checks.drift(world, campaign_id)
+        assert (found["quarantined"], found["unexplained"], found["at_least"], found["delta"]) == (2, 3, 5, 5)
+        assert sum(gap["at_least"] for gap in await checks.gaps(world)) == 5
+        checks.add_up((await checks.standings(world)).values())
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -6,6 +6,7 @@ A few by default; `TEST_ROUNDS=100 pytest -m slow …` asks for any number.
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,8 @@ from tests.reconcile.world import MINUTE_MS, World, opened
 
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "100"))
 LIVELY = Habits(0.1, 0.1, 0.5, 0.3, 0.3)
+# Undetermined, the kindest meaning hides what a wrong sum would show.
+PINS = {"message_sent_means": "sent", "bounced_means": "any"}
 LAGS_S = (0, 20, 61, 150, 300)
 SKEWS = (
     (),
@@ -52,8 +55,10 @@ async def watched(world: World, runs: int) -> None:
 async def load(folder: Path, seed: int, faults: tuple[Rule, ...], runs: int) -> None:
     """Several campaigns that begin at different times, with bounces, replies and a queue."""
     chance = random.Random(seed)
-    async with opened(folder, seed=seed, accounts=3, daily_capacity=400, habits=LIVELY, faults=faults) as world:
-        world.run_every_ms = chance.choice([MINUTE_MS, 5 * MINUTE_MS])
+    pins = PINS if seed % 2 == 0 else None
+    options: dict[str, Any] = {"accounts": 3, "daily_capacity": 400, "habits": LIVELY, "faults": faults}
+    async with opened(folder, reconcile=pins, seed=seed, **options) as world:
+        world.run_every_ms = chance.choice([MINUTE_MS, 5 * MINUTE_MS]) + 17_000  # never at a minute's end alone
         share = runs // 4
         for number in range(3):
             await world.campaign(200, steps=2, name=f"c{number}", prefix=f"c{number}-", asked_first=number == 1)
@@ -63,7 +68,7 @@ async def load(folder: Path, seed: int, faults: tuple[Rule, ...], runs: int) -> 
 
 @pytest.mark.parametrize("skew", SKEWS, ids=["none", "ahead", "behind", "both"])
 async def test_no_skew_and_no_lag_raises_an_alarm(tmp_path: Path, skew: tuple[Rule, ...]) -> None:
-    await load(tmp_path, 1, (*skew, *lags(300, varies=True)), 16)
+    await load(tmp_path, 2, (*skew, *lags(300, varies=True)), 16)
 
 
 @pytest.mark.slow

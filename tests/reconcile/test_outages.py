@@ -144,18 +144,19 @@ async def test_outages_of_any_length(tmp_path: Path, schedule: Schedule) -> None
         await endure(folder, schedule, chance.randint(SECOND_MS, 12 * HOUR_MS), seed)
 
 
-async def test_a_short_restart_explains_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("minutes", [5, 479])
+async def test_an_outage_of_less_than_eight_hours_explains_nothing(tmp_path: Path, minutes: int) -> None:
     async with opened(tmp_path, accounts=1, reconcile=PINS) as world:
         world.stride_ms = 15_000
-        campaign_id = await world.campaign(300, asked_first=True)
+        campaign_id = await world.campaign(300 + 3 * minutes, asked_first=True)
         await world.advance(30 * MINUTE_MS)
         from_s = world.sandbox.plan.seconds_at(world.clock.ms)
-        world.sandbox.plan.add(Rule("drop", event="message.sent", from_s=from_s, to_s=from_s + 300))
+        world.sandbox.plan.add(Rule("drop", event="message.sent", from_s=from_s, to_s=from_s + 60 * minutes))
         await world.down()
-        await world.advance(5 * MINUTE_MS)
+        await world.advance(minutes * MINUTE_MS)
         await world.up()
         count = len(checks.lost(world))
-        await world.advance(3 * HOUR_MS)
+        await world.advance(4 * HOUR_MS)
         assert (await checks.drift(world, campaign_id))["settling"] == count > 5
         await world.advance(11 * HOUR_MS)
         found = await checks.drift(world, campaign_id)

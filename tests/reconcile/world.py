@@ -1,5 +1,7 @@
 """A whole world inside the process: sandbox and receiver on one clock that tests move by hand."""
 
+import hashlib
+import hmac
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -159,6 +161,16 @@ class World:
             answer = await client.request(method, path, json=body, headers={"Authorization": f"Bearer {API_KEY}"})
         assert answer.status_code < 300, answer.text
         return answer.json()
+
+    async def deliver(self, body: bytes) -> str:
+        """A signed delivery of our own; its outcome."""
+        assert self.service is not None
+        signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+        async with httpx.AsyncClient(transport=self._switch, base_url=RECEIVER) as client:
+            answer = await client.post(
+                "/webhooks/leadterra", content=body, headers={"X-Leadterra-Signature": signature}
+            )
+        return str(answer.headers["receiver-outcome"])
 
     async def get(self, path: str) -> Any:
         """What the receiver answers."""

@@ -1,0 +1,28 @@
+"""`python -m tests.bench.provider PORT`: answers every request with the same counters, 50 ms later."""
+
+import asyncio
+import sys
+
+DELAY_S = 0.05
+_BODY = b'{"sent":3,"delivered":3,"queued":0,"bounced":0,"replied":0}'
+_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(DELAY_S)
+            writer.write(_ANSWER)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+async def main(port: int) -> None:
+    """Serve until killed."""
+    server = await asyncio.start_server(_serve, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1])))
