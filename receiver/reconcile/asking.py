@@ -34,6 +34,8 @@ _BUDGET_S = 900.0
 # After so many failures and not one answer Leadterra is not asked any further in this run.
 _HOPELESS = 16
 _DATE_RESOLUTION_MS = 999
+# How long replies that a fetch did not bring are left alone, unless more are lost.
+_REFETCH_MS = 6 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,20 @@ class _Failure:
 
 
 class Asking:
-    """One run, from its first question to its sum."""
+    """One run, from its first question to its sum.
 
-    def __init__(self, run: Run, client: LeadterraClient, books: Books, clock: Clock, options: Options) -> None:
+    `fetched` is kept between runs: leads whose replies a fetch did not bring, by campaign, and when that was.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        client: LeadterraClient,
+        books: Books,
+        clock: Clock,
+        options: Options,
+        fetched: dict[str, tuple[int, int]],
+    ) -> None:
         self._run = run
         self._client = client
         self._books = books
@@ -55,7 +68,8 @@ class Asking:
         self._answers: asyncio.Queue[Answered | _Failure | None] = asyncio.Queue(2 * _CHUNK)
         self._around = Circumstances({})
         self._missing: list[_Failure] = []  # campaigns that Leadterra does not know
-        self._replies_lost: list[str] = []
+        self._replies_lost: dict[str, int] = {}
+        self._fetched = fetched
         self._answered = 0
         self._hopeless: LeadterraError | None = None
 
@@ -140,7 +154,7 @@ class Asking:
                 # By our own clock, as arrivals are.
                 self._run.note_unheard(EVENTS[gap.figure], count, self._run.started_at - (at - before_at))
         if taken.evaluation.losses["replied"].total:
-            self._replies_lost.append(campaign_id)
+            self._replies_lost[campaign_id] = taken.evaluation.losses["replied"].total
 
     async def _note_failure(self, failure: _Failure) -> None:
         if failure.error.reason == "not_found":
@@ -178,8 +192,15 @@ class Asking:
             await self._books.write(work)
 
     async def _fetch_replies(self) -> None:
-        """Fetch the replies of campaigns that lack some; a failure leaves them missing."""
-        for campaign_id in self._replies_lost:
+        """Fetch the replies of campaigns that lack some; a failure leaves them missing.
+
+        Those that Leadterra does not list either are not asked for in every run.
+        """
+        now = self._clock.now_ms()
+        for campaign_id, lost in self._replies_lost.items():
+            before = self._fetched.get(campaign_id)
+            if before is not None and before[0] >= lost and 0 <= now - before[1] < _REFETCH_MS:
+                continue
             try:
                 fetched = await self._client.replies(campaign_id, deadline=self._deadline)
             except LeadterraError as error:
@@ -188,7 +209,8 @@ class Asking:
                 continue
             for begin in range(0, len(fetched.rows), _REPLIES_CHUNK):
                 await self._take_replies(fetched.rows[begin : begin + _REPLIES_CHUNK])
-            await self._books.write(partial(self._judge, campaign_id))
+            left = await self._books.write(partial(self._judge, campaign_id))
+            self._fetched[campaign_id] = left, now
 
     async def _take_replies(self, replies: Sequence[FetchedReply]) -> None:
         now = self._clock.now_ms()
@@ -197,8 +219,10 @@ class Asking:
         if deliveries:
             await self._books.take_in(deliveries, now)
 
-    def _judge(self, campaign_id: str, conn: sqlite3.Connection) -> None:
-        cases.judge(conn, rows.add_campaign(conn, campaign_id), campaign_id, self._around)
+    def _judge(self, campaign_id: str, conn: sqlite3.Connection) -> int:
+        """How many leads' replies are missing now."""
+        evaluation = cases.judge(conn, rows.add_campaign(conn, campaign_id), campaign_id, self._around)
+        return evaluation.losses["replied"].total
 
     def _set_waits(self, conn: sqlite3.Connection) -> None:
         """When each campaign that was asked is asked again."""

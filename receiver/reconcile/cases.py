@@ -31,12 +31,12 @@ from receiver.storage.sqlite import reconciliation as rows
 # Which kind of webhook tells of a figure.
 EVENTS = {"sent": "message.sent", "bounced": "message.bounced", "replied": "reply.received"}
 
+# Retries that say the same about their timestamps.
+_COPIES_MIN = 3
 # Stretches of acceptance older than this matter only while a gap is open that lies there.
 _STRETCHES_MS = 40 * 86_400_000
 # The stretch that is being extended is at most so far behind.
 _HEARTBEAT_MS = 30_000
-
-_CLOSED = ("healed", "superseded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,9 @@ def evidence(conn: sqlite3.Connection, figure: str) -> list[Interval]:
 def timestamps(conn: sqlite3.Connection) -> str:
     """Whether retries carry the first try's timestamp: `stable`, `restamped` or `undetermined`."""
     copies = rows.copies(conn)
-    if copies["copies_restamped"]:
+    if copies["copies_restamped"] > copies["copies_equal"]:
         return "restamped"
     return "stable" if copies["copies_equal"] >= _COPIES_MIN else "undetermined"
-
-
-_COPIES_MIN = 3
 
 
 def circumstances(conn: sqlite3.Connection, pins: Pins, now_ms: int, speed: float = 1.0) -> Circumstances:

@@ -228,7 +228,7 @@ class _View:
         remainders = [
             reading for each in self._candidates if (reading := self._by(each, counters, now, soon)) is not None
         ]
-        if shown is None or len(remainders) < len(self._candidates):
+        if shown is None or not remainders:
             return None
         delta = shown - self._primary.ledger(now)
         before, remainder, _ = min(remainders, key=lambda reading: abs(reading[1]))

@@ -40,6 +40,7 @@ class Reconciler:
         self._books = books
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
+        self._fetched: dict[str, tuple[int, int]] = {}
         self._starting = asyncio.Lock()
         self._watch = watch
         self._on_end = on_end
@@ -103,7 +104,8 @@ class Reconciler:
 
     async def _run(self, run: Run, campaign_ids: Sequence[str] | None) -> None:
         try:
-            await Asking(run, self._client, self._books, self._clock, self.options).go(campaign_ids)
+            asking = Asking(run, self._client, self._books, self._clock, self.options, self._fetched)
+            await asking.go(campaign_ids)
         except asyncio.CancelledError:
             run.status = "aborted"
             raise

@@ -1,5 +1,6 @@
 """Answers taken in over a real ledger: what is kept, what is folded, what heals, and what an answer shows at once."""
 
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -239,3 +240,15 @@ def test_folding_changes_nothing(happened: list[Event], waits: list[int], lag: i
         folded = history(folder, "folded.db", happened, [*waits, 700, 45, 45], lag)
         patch.setattr(settled, "_SETTLED_MS", 999 * HOUR_MS)
         assert folded == history(folder, "whole.db", happened, [*waits, 700, 45, 45], lag)
+
+
+@pytest.mark.parametrize(
+    ("equal", "restamped", "expected"),
+    [(0, 0, "undetermined"), (2, 0, "undetermined"), (3, 0, "stable"), (0, 1, "restamped"), (9, 1, "stable")],
+)
+def test_most_retries_say_whether_they_are_stamped_anew(equal: int, restamped: int, expected: str) -> None:
+    facts = {"copies_equal": equal, "copies_restamped": restamped}
+    with closing(sqlite3.connect(":memory:")) as conn:
+        conn.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL)")
+        conn.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+        assert cases.timestamps(conn) == expected

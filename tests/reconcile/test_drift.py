@@ -252,6 +252,12 @@ def test_delivered_means_less_by_the_bounces() -> None:
     assert shown(found) == {"delta": 2, "definition": 2}
 
 
+def test_while_undetermined_a_counter_that_is_never_given_hides_nothing() -> None:
+    snapshots = [(minutes, counters(sent, delivered=None)) for minutes, sent in ((200, 10), (260, 11), (400, 11))]
+    found = evaluate(case(snapshots, BEFORE), around(definitions=UNDETERMINED))
+    assert shown(found) == {"delta": 1, "unexplained": 1, "at_least": 1}
+
+
 def test_without_sent_delivered_and_bounced_stand_for_it() -> None:
     snapshots = [(50, counters(0)), (200, counters(None, 2, delivered=8))]
     assert shown(evaluate(case(snapshots, BEFORE), around())) == {}

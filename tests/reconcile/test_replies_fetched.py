@@ -5,6 +5,7 @@ from pathlib import Path
 
 from receiver.events import Origin
 from receiver.leadterra.answers import FetchedReply
+from receiver.leadterra.client import FetchedReplies
 from receiver.leadterra.replies import body_of, event_of
 from receiver.sandbox.faults import Rule
 from receiver.sandbox.options import Habits
@@ -58,6 +59,25 @@ async def test_who_replied_is_whole_again_and_reply_events_are_not(tmp_path: Pat
         assert await checks.gaps(world, "replied") == []
         assert await checks.alarms(world) == []
         await proven(world)
+
+
+async def test_replies_that_no_fetch_brings_are_not_asked_for_in_every_run(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    async def nothing(campaign_id: str, **_: object) -> FetchedReplies:
+        calls.append(campaign_id)
+        return FetchedReplies([], 0, complete=True)
+
+    lost = Rule("drop", event="reply.received", kind="first", limit=3)
+    async with opened(tmp_path, habits=EVERYBODY_REPLIES, faults=(lost,)) as world:
+        world.reconciler._client.replies = nothing  # type: ignore[method-assign]
+        world.stride_ms, world.run_every_ms = 60_000, HOUR_MS
+        campaign_id = await world.campaign(3, asked_first=True)
+        await world.advance(5 * DAY_MS)
+        before = len(calls)
+        assert (await checks.drift(world, campaign_id, "replied"))["at_least"] == 3
+        await world.advance(24 * HOUR_MS)
+        assert len(calls) - before == 4
 
 
 async def test_a_webhook_that_comes_later_counts_and_conflicts_with_nothing(tmp_path: Path) -> None:
