@@ -49,6 +49,9 @@ def test_lost_replies_are_fetched_once_the_counter_shows_it() -> None:
     given = truth()
     given["campaigns"][0] |= {"figures": figures, "expected": {"replies": 3, "replied": 2, "replied_human": 2}}
     assert compare(given, Reading({"c": {**figures, "replies": 3}}), 0).ok
+    given["campaigns"][0]["expected"]["replied_human"] = 1
+    for human, ok in ((0, False), (1, True), (2, True), (3, False)):
+        assert compare(given, Reading({"c": {**figures, "replies": 3, "replied_human": human}}), 0).ok == ok
     assert compare(given, Reading({"c": {**figures, "replies": 3, "replied": 2}}), 0).campaigns[0].differing == [
         "replied"
     ]

@@ -306,6 +306,8 @@ async def test_calls_that_ran_out_of_time_leave_every_connection_to_the_next_one
 
 async def test_the_key_is_in_no_log_of_the_libraries(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
+    for name in ("httpcore", "httpx"):
+        caplog.set_level(logging.DEBUG, logger=name)  # whatever another test has set
     async with listening(telling(whole(BODY))) as port, asking(port.url) as client:
         await client.stats("camp_1")
     assert "httpcore" in caplog.text
