@@ -183,7 +183,8 @@ def take_in(conn: sqlite3.Connection, answer: Answered, now_ms: int, around: Cir
     campaign = rows.add_campaign(conn, campaign_id)
     text = orjson.dumps(answer.counters)
     last = rows.last_snapshot(conn, campaign)
-    if _is_vague(conn, campaign):
+    # What is known to be missing stays known: a late arrival may make an old first answer vague.
+    if _is_vague(conn, campaign) and not rows.open_gaps(conn, campaign):
         rows.forget_baseline(conn, campaign)
     at = rows.put_snapshot(conn, campaign, answer.at, text)
     moved = last is not None and _without_rates(_counters(last["counters"])) != _without_rates(answer.counters)
