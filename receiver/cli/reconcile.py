@@ -61,7 +61,7 @@ def reconcile(ctx: click.Context, config_path: Path | None, *, as_json: bool, ca
         click.echo(json.dumps({"run": run, "data": differing}, indent=2))
     else:
         _print(differing)
-        _explain(run)
+        _explain(run, len(differing))
     ctx.exit(exit_code(run, differing))
 
 
@@ -153,8 +153,8 @@ def _print(differing: Sequence[Row]) -> None:
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
 
 
-def _explain(run: Row) -> None:
+def _explain(run: Row, differing: int) -> None:
     for error in run["errors"]:
         say(f"{error['campaign_id'] or 'All'}: {error['detail']}")
-    differing = f"{run['differing']:,} differ" if run["status"] != "failed" else "nothing could be compared"
-    say(f"{run['campaigns']:,} campaigns asked, {run['failed']:,} failed; {differing}.")
+    outcome = f"{differing:,} differ" if run["status"] != "failed" else "nothing could be compared"
+    say(f"{run['campaigns']:,} campaigns asked, {run['failed']:,} failed; {outcome}.")

@@ -173,9 +173,14 @@ class Asking:
         self._run.errors.append({"campaign_id": campaign_id, "reason": error.reason, "detail": str(error)})
 
     async def _judge_missing(self) -> None:
-        """One campaign that Leadterra does not know is gone; when it knows none of several, the key is another's."""
+        """One campaign that Leadterra does not know is gone; when it knows none of several, the key is another's.
+
+        Those that were gone before prove nothing: a week later they may be all that is asked.
+        """
         missing = self._missing
-        wrong_key = len(missing) > 1 and len(missing) == self._run.campaigns
+        none_known = len(missing) > 1 and len(missing) == self._run.campaigns
+        gone = {each.campaign_id for each in await self._books.read(_polled) if each.gone_at} if none_known else set()
+        wrong_key = none_known and any(failure.campaign_id not in gone for failure in missing)
         now = self._clock.now_ms()
         if wrong_key:
             text = f"Leadterra knows none of {len(missing)} campaigns; use an API key of this workspace."

@@ -55,7 +55,7 @@ class _Silence:
 
 @dataclass(slots=True)
 class _Seen:
-    """Counts as of the last check; `told` are alarms that were told and could not be stored."""
+    """Counts as of the last check; `silences` are, by type of event, what counters told of and no webhook did."""
 
     refused: int = 0
     late: int = 0

@@ -90,6 +90,17 @@ def test_a_newer_schema_is_refused(run: Run, database: Database, command: list[s
     assert result.stderr.startswith("'receiver.db' has schema 99, newer than the ")
 
 
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_an_older_schema_is_not_read_before_it_is_brought_up_to_date(
+    run: Run, database: Database, command: list[str]
+) -> None:
+    database.fill()
+    database.execute("PRAGMA user_version = 1")
+    result = run(*command)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("'receiver.db' has schema 1, older than the ")
+
+
 @pytest.mark.parametrize("command", READING + WRITING, ids=" ".join)
 def test_a_file_that_is_no_database_is_said_so_in_one_line(run: Run, database: Database, command: list[str]) -> None:
     database.path.write_bytes(b"no database at all " * 100)

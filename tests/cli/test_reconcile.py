@@ -97,6 +97,17 @@ def test_json_has_the_run_and_what_differs(run: Run, filled: Database, leadterra
     ]
 
 
+def test_of_one_campaign_it_says_what_differs_there(run: Run, filled: Database, leadterra: Leadterra) -> None:
+    run("reconcile", **leadterra.settings)
+    lose(leadterra)
+    run("reconcile", **leadterra.settings)
+    run("campaigns", "add", "other")
+    leadterra.sent = 0
+    result = run("reconcile", "--campaign", "other", **leadterra.settings)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "1 campaigns asked, 0 failed; 0 differ.\n"
+
+
 def test_an_unreachable_leadterra_ends_with_1(run: Run, filled: Database, leadterra: Leadterra) -> None:
     leadterra.status = 403
     result = run("reconcile", **leadterra.settings)

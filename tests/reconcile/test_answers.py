@@ -197,6 +197,18 @@ async def test_a_campaign_that_leadterra_does_not_know_any_more_is_gone_and_keep
     assert (await campaign(world, campaign_id))["status"] == "started"
 
 
+async def test_campaigns_that_are_gone_and_asked_again_alone_are_no_wrong_key(world: World) -> None:
+    gate = await gated(world)
+    ids = [await world.campaign(3, name=name, prefix=name) for name in ("a", "b")]
+    await world.advance(20 * MINUTE_MS)
+    gate.status = 404
+    for campaign_id in ids:
+        await world.run([campaign_id])
+    again = await world.run(ids)
+    assert (again.status, again.failed) == ("ok", 0)
+    assert (await drift(world))["alarms"] == []
+
+
 async def test_a_failed_attempt_makes_counters_stale_and_nothing_else(world: World) -> None:
     gate = await gated(world)
     campaign_id = await world.campaign(3)

@@ -103,6 +103,18 @@ def test_a_loss_is_a_gap_that_a_late_arrival_heals(desk: Desk) -> None:
     assert desk.gaps() == [("sent", 1, "healed")]
 
 
+def test_a_late_arrival_from_around_the_first_answer_makes_no_loss_forgotten(desk: Desk) -> None:
+    desk.arrive(("m1", 5))
+    first = Answered("a", counters(50), at(10), at(10), at(10) + 2000)
+    around = cases.circumstances(desk.conn, PINS, at(10))
+    desk.ledger.transact(desk.conn, lambda conn: cases.take_in(conn, first, at(10), around))
+    desk.answer(60, 60)
+    assert desk.answer(300, 60).evaluation.status is Status.MISSING
+    desk.arrive(("m2", 10 + 1 / 60))
+    assert desk.answer(305, 60).evaluation.status is Status.MISSING
+    assert desk.gaps() == [("sent", 9, "overdue")]  # it may be one of the 50
+
+
 def test_a_loss_that_settles_and_heals_is_forgotten(desk: Desk) -> None:
     desk.answer(10, 0)
     desk.answer(60, 1)

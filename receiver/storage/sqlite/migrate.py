@@ -41,6 +41,16 @@ def check(conn: sqlite3.Connection, name: str) -> int:
     return found
 
 
+def check_current(conn: sqlite3.Connection, name: str) -> None:
+    """Raises StorageError also for a schema that is older than this program's: who only reads cannot change it."""
+    found, newest = check(conn, name), steps()[-1][0]
+    if found < newest:
+        raise StorageError(
+            f"'{name}' has schema {found}, older than the {newest} that this program reads; "
+            "start `serve` with this version once, which brings it up to date."
+        )
+
+
 def migrate(conn: sqlite3.Connection, name: str, now_ms: int) -> None:
     """Bring the schema up to date. Each step is one transaction, so a killed one is simply done again."""
     found = check(conn, name)

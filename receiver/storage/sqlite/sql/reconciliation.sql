@@ -188,10 +188,6 @@ SELECT started_at, last_at, stopped FROM accepting WHERE last_at > :since ORDER 
 -- Runs of refusals that end after a time.
 SELECT started_at, last_at, refusals FROM refusing WHERE last_at > :since ORDER BY started_at
 
--- name: last_accepted
--- Until when commits worked.
-SELECT max(last_at) FROM accepting
-
 -- name: oldest_open_gap
 -- How far back it matters when we did not accept.
 SELECT min(from_at) FROM gaps WHERE state NOT IN ('healed', 'superseded')
