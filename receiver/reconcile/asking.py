@@ -186,6 +186,9 @@ class Asking:
             text = f"Leadterra knows none of {len(missing)} campaigns; use an API key of this workspace."
             self._note_error(None, LeadterraError(text, "not_found", 404))
             self._run.failed += len(missing)
+        else:
+            for failure in missing:
+                self._note_error(failure.campaign_id, failure.error)
 
         def work(conn: sqlite3.Connection) -> None:
             for failure in missing:

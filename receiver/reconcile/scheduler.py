@@ -81,14 +81,20 @@ class Scheduler:
         """A campaign's first snapshot is taken right after its first event."""
         if self._reconciler is None or not self._interval_ms:
             return
-        for _ in range(2):  # the first may turn out to be a run that was under way
-            campaign_ids = await self._books.read(rows.never_asked)
-            if campaign_ids:
-                await self._run("first_event", campaign_ids)
+        campaign_ids = await self._books.read(rows.never_asked)
+        if campaign_ids:
+            await self._run("first_event", campaign_ids)
 
     async def _run(self, trigger: str, campaign_ids: list[str] | None = None) -> None:
         if self._reconciler is not None:
-            await self._safely(self._reconciler.run(trigger, campaign_ids))
+            await self._safely(self._one(self._reconciler, trigger, campaign_ids))
+
+    async def _one(self, reconciler: Reconciler, trigger: str, campaign_ids: list[str] | None) -> None:
+        """A run of our own: one that was under way may have asked others."""
+        for _ in range(2):
+            run = await reconciler.run(trigger, campaign_ids)
+            if run.trigger == trigger:
+                return
 
     async def _safely(self, work: object) -> None:
         try:
