@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl
 
@@ -197,11 +198,11 @@ def _fits(value: object, kind: type | tuple[type, ...]) -> bool:
     return isinstance(value, kind)
 
 
-def time_parameter(name: str, text: str | None, now_ms: int) -> int | None:
-    """Epoch milliseconds of a time parameter. Raises InvalidParameterError."""
+def time_parameter(name: str, text: str | None, now_ms: int, zone: tzinfo = UTC) -> int | None:
+    """Epoch milliseconds of a time parameter; dates and days are those of `zone`. Raises InvalidParameterError."""
     if text is None:
         return None
-    found = parse_time(text, now_ms)
+    found = parse_time(text, now_ms, zone)
     if found is None:
         raise refusal(name, text, TIMES)
     return found
