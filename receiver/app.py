@@ -29,6 +29,7 @@ from receiver.web.access import Access
 from receiver.web.body import BodyReader
 from receiver.web.campaigns import Campaigns
 from receiver.web.events import Events
+from receiver.web.exports import Exports
 from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
 from receiver.web.rebuild import Rebuild
@@ -62,6 +63,7 @@ class Service:
     writer: Writer
     reader: BodyReader
     rebuilding: Rebuilding
+    exports: Exports
     store: Store
     readers: Readers
     probes: Readers
@@ -103,7 +105,12 @@ class Service:
             access = Access(settings.access.analyst_digests, settings.access.admin_digests, token, own_addresses)
             start = secrets.token_hex(4)
             request_ids = RequestIds()
-            surroundings = Surroundings(clock, access, body_reader, request_ids, lambda: f"{start}.{writer.version}")
+            exports = Exports(path)
+
+            def version() -> str:
+                return f"{start}.{writer.version}"
+
+            surroundings = Surroundings(clock, access, body_reader, request_ids, exports, version)
             keys = settings.webhook.hmac_keys
             secret_ids = await store.secret_ids(keys, clock.now_ms())
             webhook = Webhook(
@@ -118,13 +125,13 @@ class Service:
             app = router(webhook, table(handlers), surroundings)
             await writer.start()
             opened.pop_all()
-        return cls(
-            app, writer, body_reader, rebuilding, store, readers, probes, token, settings.server.shutdown_timeout_s
-        )
+        timeout_s = settings.server.shutdown_timeout_s
+        return cls(app, writer, body_reader, rebuilding, exports, store, readers, probes, token, timeout_s)
 
     def drain(self) -> None:
         """Refuse new deliveries with 503; what is under way is answered well before the shutdown's time is over."""
         self.reader.drain()
+        self.exports.drain()
         self.writer.hurry(self.shutdown_timeout_s / 2)
 
     async def close(self) -> None:

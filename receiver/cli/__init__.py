@@ -8,6 +8,7 @@ import click
 from receiver import __version__
 from receiver.cli.config import config
 from receiver.cli.demo import demo
+from receiver.cli.export import export
 from receiver.cli.health import health
 from receiver.cli.keys import keys
 from receiver.cli.leads import leads
@@ -66,7 +67,7 @@ def cli() -> None:
     """Take Leadterra's webhooks in durably and serve figures that say how far they can be trusted."""
 
 
-for command in (serve, demo, quarantine, rebuild, verify, keys, config, health, sandbox, leads):
+for command in (serve, demo, quarantine, export, rebuild, verify, keys, config, health, sandbox, leads):
     cli.add_command(command)
 
 

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from starlette.routing import Route, Router
 
-from receiver.web import answers, params
+from receiver.web import answers, params, tables
 from receiver.web.access import Role
 from receiver.web.campaigns import Campaigns
 from receiver.web.events import Events
@@ -45,6 +45,7 @@ def table(do: Handlers) -> list[Operation]:
             answer=answers.CampaignsAnswer,
             stamped=True,
             cached=True,
+            table=tables.CAMPAIGNS,
         ),
         Operation(
             "GET",
@@ -63,9 +64,11 @@ def table(do: Handlers) -> list[Operation]:
             "A campaign's figures by step of its sequence.",
             do.campaigns.steps,
             Role.ANALYST,
+            params=params.StepsParams,
             answer=answers.StepsAnswer,
             stamped=True,
             cached=True,
+            table=tables.STEPS,
             errors=("campaign_not_found",),
         ),
         Operation(
@@ -78,6 +81,7 @@ def table(do: Handlers) -> list[Operation]:
             answer=answers.EventsAnswer,
             stamped=True,
             cached=True,
+            table=tables.EVENTS,
         ),
         Operation(
             "GET",
@@ -89,6 +93,7 @@ def table(do: Handlers) -> list[Operation]:
             answer=answers.QuarantineAnswer,
             stamped=True,
             cached=True,
+            table=tables.QUARANTINE,
         ),
         Operation(
             "POST",

@@ -53,7 +53,7 @@ REACH = {"15m": 60, "hour": 180, "day": 3 * 1440, "week": 9 * 1440, "month": 40 
 
 
 def reference(from_ms: int, to_ms: int, interval: str, zone: str) -> list[int]:
-    """Walks from well before to well after, a minute (for weeks a quarter) at a time; edges are where a bucket's name changes."""
+    """Walks from well before to well after, by minutes (weeks by quarters); an edge is where the name changes."""
     name = BUCKET_OF[interval]
     step = QUARTER_MS if interval in ("week", "month") else MINUTE_MS
     reach = REACH[interval] * MINUTE_MS
