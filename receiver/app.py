@@ -122,7 +122,7 @@ class Service:
                 meters,
                 request_ids,
             )
-            app = router(webhook, table(handlers), surroundings)
+            app = router(webhook, table(handlers, settings.server.root_path), surroundings)
             await writer.start()
             opened.pop_all()
         timeout_s = settings.server.shutdown_timeout_s

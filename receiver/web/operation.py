@@ -55,7 +55,8 @@ class Operation:
     """One method of one path.
 
     `answer` describes the JSON that `handler` returns; one with a `table` also answers CSV and NDJSON.
-    `stamped` answers carry `as_of` and `settled_until`; `cached` ones an ETag.
+    `stamped` answers carry `as_of` and `settled_until`; `cached` ones an ETag. `errors` are the codes of
+    problems beyond those that follow from access, parameters, body and the like.
     """
 
     method: str
@@ -70,4 +71,5 @@ class Operation:
     stamped: bool = False
     cached: bool = False
     table: Table | None = None
+    media_type: str = "application/json"
     errors: tuple[str, ...] = field(default=())

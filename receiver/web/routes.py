@@ -9,6 +9,7 @@ from starlette.routing import Route, Router
 from receiver.web import answers, params, tables
 from receiver.web.access import Role
 from receiver.web.campaigns import Campaigns
+from receiver.web.docs import Docs
 from receiver.web.events import Events
 from receiver.web.operation import Operation
 from receiver.web.operations import Operations
@@ -32,8 +33,18 @@ class Handlers:
     operations: Operations
 
 
-def table(do: Handlers) -> list[Operation]:
+def table(do: Handlers, root_path: str = "") -> list[Operation]:
     """All operations but the webhook, which has an endpoint of its own."""
+    operations = _of_data(do)
+    docs = Docs(operations, WEBHOOK_PATH, root_path)
+    operations += [
+        Operation("GET", "/openapi.json", "This description of the API.", docs.openapi, Role.ANALYST),
+        Operation("GET", "/docs", "The same as a page.", docs.page, Role.ANALYST, media_type="text/html"),
+    ]
+    return operations
+
+
+def _of_data(do: Handlers) -> list[Operation]:
     return [
         Operation(
             "GET",
@@ -104,6 +115,7 @@ def table(do: Handlers) -> list[Operation]:
             body=params.RetryBody,
             answer=answers.RetryAnswer,
             stamped=True,
+            errors=("query_timeout",),
         ),
         Operation(
             "POST",
@@ -139,9 +151,16 @@ def table(do: Handlers) -> list[Operation]:
             do.operations.readyz,
             Role.OPEN,
             answer=answers.StatusAnswer,
-            errors=("unavailable",),
+            errors=("unavailable", "query_timeout"),
         ),
-        Operation("GET", "/metrics", "The service's metrics, for Prometheus.", do.operations.metrics, Role.OPEN),
+        Operation(
+            "GET",
+            "/metrics",
+            "The service's metrics, for Prometheus.",
+            do.operations.metrics,
+            Role.OPEN,
+            media_type="text/plain",
+        ),
     ]
 
 
