@@ -88,10 +88,15 @@ class Exports:
         self._open_file = open_file or unnamed_file(path.parent)
         self._slots = asyncio.Semaphore(self._limits.at_once)
         self._draining = asyncio.Event()
+        self._stalls: set[asyncio.Timeout] = set()
 
     def drain(self) -> None:
         """Refuse exports from now on, and cut off those under way: they can be asked for again."""
         self._draining.set()
+        now = asyncio.get_running_loop().time()
+        for stall in self._stalls:
+            if not stall.expired():
+                stall.reschedule(now)
 
     async def make(self, table: Table, call: Call, format_: Format, receive: Receive) -> "Download":
         """The whole export, ready to be sent; the caller closes it.
@@ -118,7 +123,7 @@ class Exports:
                 log.warning("export_without_room", table=table.name)
                 raise UnavailableError("There is no room for the export now; ask for less, or try later.") from error
             raise
-        return Download(spool, client, self._slots, self._draining, self._limits.stall_s)
+        return Download(spool, client, self._slots, self._draining, self._stalls, self._limits.stall_s)
 
     async def _take_slot(self) -> None:
         if self._draining.is_set():
@@ -164,12 +169,14 @@ class Download:
         client: "asyncio.Future[None]",
         slots: asyncio.Semaphore,
         draining: asyncio.Event,
+        stalls: set[asyncio.Timeout],
         stall_s: float,
     ) -> None:
         self._spool = spool
         self._client = client
         self._slots: asyncio.Semaphore | None = slots
         self._draining = draining
+        self._stalls = stalls
         self._stall_s = stall_s
         if not spool.on_disk:
             self._release()
@@ -186,16 +193,29 @@ class Download:
         """The body, as fast as the client takes it. Ends early for one that has gone or takes nothing."""
         chunks = self._spool.chunks(compressed=compressed)
         while chunk := await asyncio.to_thread(next, chunks, b""):
-            if self._client.done() or self._draining.is_set():
-                log.info("export_cut_off", reason="gone" if self._client.done() else "shutdown")
-                return
-            try:
-                async with asyncio.timeout(self._stall_s):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            except TimeoutError:
-                log.warning("export_cut_off", reason="stalled")
+            if not await self._is_taken(send, chunk):
+                log.info("export_cut_off", reason=self._reason())
                 return
         await send({"type": "http.response.body", "body": b""})
+
+    async def _is_taken(self, send: Send, chunk: bytes) -> bool:
+        if self._client.done() or self._draining.is_set():
+            return False
+        stall = asyncio.timeout(self._stall_s)
+        try:
+            async with stall:
+                self._stalls.add(stall)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except TimeoutError:
+            return False
+        finally:
+            self._stalls.discard(stall)
+        return True
+
+    def _reason(self) -> str:
+        if self._client.done():
+            return "gone"
+        return "shutdown" if self._draining.is_set() else "stalled"
 
     def close(self) -> None:
         self._client.cancel()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from receiver.errors import InvalidParameterError, TooManyRowsError
 from receiver.figures import QUARTER_MS
-from receiver.web.buckets import Interval, buckets, zone_names, zone_parameter
+from receiver.web.buckets import Interval, buckets, first_instant, local_time, zone_names, zone_parameter
 
 MINUTE_MS = 60_000
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "100"))
@@ -154,6 +154,12 @@ def test_the_half_hours_of_lord_howe_are_rows_of_their_own() -> None:
 )
 def test_a_day_begins_with_its_first_instant(zone: str, day: str, begin: str) -> None:
     assert times(f"{day}T12:00Z", f"{day}T12:00Z", "day", zone) == [begin]
+
+
+def test_a_day_begins_at_a_change_that_skips_its_midnight() -> None:
+    """Toronto went from 23:30 to 00:30."""
+    begin = first_instant(date(1919, 3, 31), ZoneInfo("America/Toronto"))
+    assert local_time(begin, ZoneInfo("America/Toronto")) == "1919-03-31T00:30:00-04:00"
 
 
 def test_a_day_that_a_zone_skipped_is_no_bucket() -> None:

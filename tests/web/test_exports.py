@@ -311,9 +311,8 @@ async def test_a_shutdown_ends_reading_and_downloads_and_takes_no_more(path: Pat
     download = await exports.make(many(4000), CALL, Format.CSV, slow.receive)
     downloading = asyncio.create_task(download.send(slow.send, compressed=False))
     reading = asyncio.create_task(finished(exports, ENDLESS))
-    await asyncio.sleep(0.1)
+    await until(lambda: slow.asked)
     exports.drain()
-    slow.takes.set()
     await downloading
     download.close()
     assert not slow.is_complete
@@ -367,7 +366,7 @@ def fill(path: Path, count: int) -> None:
         conn.execute(
             "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < :n) "
             "INSERT INTO journal SELECT value, 1749634200000, 2, CAST(printf('%016d', value) AS BLOB), 1, 1, 1, 1, "
-            """NULL, CAST(printf('{"event":"message.sent","data":{"messageId":"msg_%d"}}', value) AS BLOB) FROM n""",
+            """NULL, CAST(printf('{"event":"message.sent","data":{"messageId":"%s"}}', hex(randomblob(16))) AS BLOB) FROM n""",
             {"n": count},
         )
         conn.execute(

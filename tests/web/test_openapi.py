@@ -151,6 +151,9 @@ async def test_the_page_names_all_there_is(api: Api) -> None:
 
 # Answers.
 
+_FREE = ("from", "to", "active_from", "active_to", "cursor", "q", "campaign_id", "message_id")
+_CHOICES = ("reason", "event", "status", "activity", "min_sent", "format")
+
 EVERY = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
 
 
@@ -176,15 +179,22 @@ async def test_every_answer_is_as_described(admin: Api, path: str, method: str, 
         return asyncio.run_coroutine_threadsafe(admin.ask(**request), loop).result(60)
 
     @settings(max_examples=rounds, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-    @given(operation.as_strategy(), st.booleans())
-    def run(case: schemathesis.Case[Any], existing: bool) -> None:
-        if existing and "campaign_id" in case.path_parameters:
+    @given(operation.as_strategy(), st.sampled_from([{*_FREE}, {*_FREE, *_CHOICES}, set()]))
+    def run(case: schemathesis.Case[Any], dropped: set[str]) -> None:
+        """Random texts find nothing: some cases go without them, and some of those ask for all there is."""
+        if dropped and "campaign_id" in case.path_parameters:
             case.path_parameters["campaign_id"] = "a"
+        case.query = {name: value for name, value in case.query.items() if name not in dropped}
         given = case.as_transport_kwargs(base_url="http://127.0.0.1:8000")
         keys = ("method", "url", "params", "json", "data", "headers")
         request = {key: given[key] for key in keys if given.get(key) is not None}
         if isinstance(request.get("data"), str | bytes):
             request["content"] = request.pop("data")
-        case.validate_response(answered(request), checks=CHECKS)
+        made_up = {name: value for name, value in request.get("headers", {}).items() if name != "Authorization"}
+        response = answered({**request, "headers": made_up})  # with the admin's key
+        statuses.add(response.status_code)
+        case.validate_response(response, checks=CHECKS)
 
+    statuses: set[int] = set()
     await asyncio.to_thread(run)
+    assert path == WEBHOOK_PATH or min(statuses) < 300  # it would be easy to be right about refusals only
