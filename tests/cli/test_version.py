@@ -29,6 +29,7 @@ def test_a_command_comes_with_the_issue_that_names_it() -> None:
     assert set(cli.commands) == {
         "config",
         "demo",
+        "export",
         "health",
         "keys",
         "leads",
