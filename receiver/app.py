@@ -34,6 +34,7 @@ from receiver.web.access import Access
 from receiver.web.body import BodyReader
 from receiver.web.campaigns import Campaigns
 from receiver.web.events import Events
+from receiver.web.exports import Exports
 from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
 from receiver.web.rebuild import Rebuild
@@ -67,6 +68,7 @@ class Service:
     writer: Writer
     reader: BodyReader
     rebuilding: Rebuilding
+    exports: Exports
     store: Store
     readers: Readers
     probes: Readers
@@ -119,7 +121,12 @@ class Service:
             access = Access(settings.access.analyst_digests, settings.access.admin_digests, token, own_addresses)
             start = secrets.token_hex(4)
             request_ids = RequestIds()
-            surroundings = Surroundings(clock, access, body_reader, request_ids, lambda: f"{start}.{writer.version}")
+            exports = Exports(path)
+
+            def version() -> str:
+                return f"{start}.{writer.version}"
+
+            surroundings = Surroundings(clock, access, body_reader, request_ids, exports, version)
             keys = settings.webhook.hmac_keys
             secret_ids = await store.secret_ids(keys, clock.now_ms())
             webhook = Webhook(
@@ -131,7 +138,7 @@ class Service:
                 meters,
                 request_ids,
             )
-            app = router(webhook, table(handlers), surroundings)
+            app = router(webhook, table(handlers, settings.server.root_path), surroundings)
             await writer.start()
             await reconciliation.start()
             opened.pop_all()
@@ -140,6 +147,7 @@ class Service:
             writer,
             body_reader,
             rebuilding,
+            exports,
             store,
             readers,
             probes,
@@ -151,6 +159,7 @@ class Service:
     def drain(self) -> None:
         """Refuse new deliveries with 503; what is under way is answered well before the shutdown's time is over."""
         self.reader.drain()
+        self.exports.drain()
         self.writer.hurry(self.shutdown_timeout_s / 2)
 
     async def close(self) -> None:

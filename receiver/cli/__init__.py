@@ -17,6 +17,7 @@ SAFE_SQLITE = (3, 51, 3)
 COMMANDS = {
     "config": "receiver.cli.config",
     "demo": "receiver.cli.demo",
+    "export": "receiver.cli.export",
     "health": "receiver.cli.health",
     "keys": "receiver.cli.keys",
     "leads": "receiver.cli.leads",

@@ -95,10 +95,15 @@ class CampaignsAnswer(Stamped):
     next_cursor: str | None
 
 
-class Step(Figures):
-    """One step; null stands for messages whose step is not known."""
+class Numbered(Answer):
+    """What belongs to a step; null stands for messages whose step is not known."""
 
     step: int | None
+
+
+class Step(Figures, Numbered):
+    """One step with its figures. The fields of the last base come first."""
+
     rates: Rates
 
 

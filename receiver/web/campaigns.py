@@ -1,7 +1,8 @@
 """Campaigns and their steps, answered from the totals."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from receiver.errors import CampaignNotFoundError
@@ -10,6 +11,7 @@ from receiver.figures import OBSERVED, rates
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
+from receiver.web.paging import asked_limit, every
 from receiver.web.params import SORTS, CampaignsParams, decode_cursor, encode_cursor, refusal, time_parameter
 from receiver.web.times import rfc3339
 
@@ -35,17 +37,41 @@ class Campaigns:
         return campaign_json(await self._row(call), call.now_ms)
 
     async def steps(self, call: Call) -> dict[str, Any]:
-        row = await self._row(call)
-        rows = await self._readers.run(reads.steps, row["id"])
-        lowest = next((step["step"] for step in rows if step["sent"]), None)
-        return {"data": [_step_json(step, lowest) for step in rows]}
+        return {"data": await self._readers.run(lambda conn: list(step_rows(conn, call)))}
 
     async def _row(self, call: Call) -> reads.Row:
-        campaign_id = call.path["campaign_id"]
-        row = await self._readers.run(reads.campaign, campaign_id)
-        if row is None:
-            raise CampaignNotFoundError(f"No event of campaign '{campaign_id[:128]}' has been seen here.")
-        return row
+        return await self._readers.run(_found, call)
+
+
+def campaign_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:
+    """All campaigns that were asked for, in the order that was asked for."""
+    wanted = _filter(call.params, call.now_ms)
+    for row in every(_rows_of, _after, conn, wanted, asked_limit(call.params)):
+        yield campaign_json(row, call.now_ms)
+
+
+def step_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:
+    """The steps of a campaign. Raises CampaignNotFoundError."""
+    rows = reads.steps(conn, _found(conn, call)["id"])
+    lowest = next((step["step"] for step in rows if step["sent"]), None)
+    for row in rows:
+        yield _step_json(row, lowest)
+
+
+def _found(conn: sqlite3.Connection, call: Call) -> reads.Row:
+    campaign_id = call.path["campaign_id"]
+    row = reads.campaign(conn, campaign_id)
+    if row is None:
+        raise CampaignNotFoundError(f"No event of campaign '{campaign_id[:128]}' has been seen here.")
+    return row
+
+
+def _rows_of(conn: sqlite3.Connection, wanted: reads.CampaignFilter, limit: int) -> list[reads.Row]:
+    return reads.campaigns(conn, replace(wanted, limit=limit))
+
+
+def _after(wanted: reads.CampaignFilter, last: reads.Row) -> reads.CampaignFilter:
+    return replace(wanted, after_place=last["place"], after_id=last["campaign_id"])
 
 
 def _filter(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl
 
@@ -12,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from receiver.errors import InvalidParameterError
 from receiver.figures import OBSERVED, RATES
+from receiver.web.formats import Format
 from receiver.web.times import ALLOWED as TIMES
 from receiver.web.times import parse_time
 
@@ -63,6 +65,7 @@ Cursor = Annotated[
     str | None, Field(max_length=2000, json_schema_extra={"allowed": "a next_cursor of an earlier answer"})
 ]
 Time = Annotated[str | None, Field(max_length=40, json_schema_extra={"allowed": TIMES})]
+RowFormat = Annotated[Format | None, Field(json_schema_extra={"allowed": "json, csv or ndjson"})]
 
 
 class CampaignsParams(Params):
@@ -78,6 +81,13 @@ class CampaignsParams(Params):
     active_to: Time = None
     limit: Limit = 100
     cursor: Cursor = None
+    format: RowFormat = None
+
+
+class StepsParams(Params):
+    """`GET /v1/campaigns/{campaign_id}/steps`."""
+
+    format: RowFormat = None
 
 
 class EventsParams(Params):
@@ -94,6 +104,7 @@ class EventsParams(Params):
     to: Time = None
     limit: Limit = 100
     cursor: Cursor = None
+    format: RowFormat = None
 
 
 class QuarantineParams(Params):
@@ -102,6 +113,7 @@ class QuarantineParams(Params):
     reason: Reason | None = allowed(", ".join(QUARANTINE_REASONS[:-1]) + " or conflict")
     limit: Limit = 100
     cursor: Cursor = None
+    format: RowFormat = None
 
 
 class RetryBody(Params):
@@ -129,7 +141,7 @@ def parse_query(model: type[M], query: bytes) -> M:
         if name in values:
             raise InvalidParameterError(name, f"{_shown(name)} is given more than once; give it once.")
         values[name] = value
-    return _validate(model, values)
+    return parse_values(model, values)
 
 
 def parse_json(model: type[M], body: bytes) -> M:
@@ -140,10 +152,11 @@ def parse_json(model: type[M], body: bytes) -> M:
         raise InvalidParameterError("body", "The body is not JSON; send an object.") from error
     if not isinstance(values, dict):
         raise InvalidParameterError("body", "The body is not a JSON object; send one.")
-    return _validate(model, values)
+    return parse_values(model, values)
 
 
-def _validate(model: type[M], values: Mapping[str, Any]) -> M:
+def parse_values(model: type[M], values: Mapping[str, Any]) -> M:
+    """The parameters of named values. Raises InvalidParameterError."""
     known = {field.alias or name: field for name, field in model.model_fields.items()}
     for name in values:
         if name not in known:
@@ -197,11 +210,11 @@ def _fits(value: object, kind: type | tuple[type, ...]) -> bool:
     return isinstance(value, kind)
 
 
-def time_parameter(name: str, text: str | None, now_ms: int) -> int | None:
-    """Epoch milliseconds of a time parameter. Raises InvalidParameterError."""
+def time_parameter(name: str, text: str | None, now_ms: int, zone: tzinfo = UTC) -> int | None:
+    """Epoch milliseconds of a time parameter; dates and days are those of `zone`. Raises InvalidParameterError."""
     if text is None:
         return None
-    found = parse_time(text, now_ms)
+    found = parse_time(text, now_ms, zone)
     if found is None:
         raise refusal(name, text, TIMES)
     return found

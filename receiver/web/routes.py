@@ -6,9 +6,10 @@ from itertools import groupby
 
 from starlette.routing import Route, Router
 
-from receiver.web import answers, params
+from receiver.web import answers, params, tables
 from receiver.web.access import Role
 from receiver.web.campaigns import Campaigns
+from receiver.web.docs import Docs
 from receiver.web.events import Events
 from receiver.web.operation import Operation
 from receiver.web.operations import Operations
@@ -32,8 +33,18 @@ class Handlers:
     operations: Operations
 
 
-def table(do: Handlers) -> list[Operation]:
+def table(do: Handlers, root_path: str = "") -> list[Operation]:
     """All operations but the webhook, which has an endpoint of its own."""
+    operations = _of_data(do)
+    docs = Docs(operations, WEBHOOK_PATH, root_path)
+    operations += [
+        Operation("GET", "/openapi.json", "This description of the API.", docs.openapi, Role.ANALYST),
+        Operation("GET", "/docs", "The same as a page.", docs.page, Role.ANALYST, media_type="text/html"),
+    ]
+    return operations
+
+
+def _of_data(do: Handlers) -> list[Operation]:
     return [
         Operation(
             "GET",
@@ -45,6 +56,7 @@ def table(do: Handlers) -> list[Operation]:
             answer=answers.CampaignsAnswer,
             stamped=True,
             cached=True,
+            table=tables.CAMPAIGNS,
         ),
         Operation(
             "GET",
@@ -63,9 +75,11 @@ def table(do: Handlers) -> list[Operation]:
             "A campaign's figures by step of its sequence.",
             do.campaigns.steps,
             Role.ANALYST,
+            params=params.StepsParams,
             answer=answers.StepsAnswer,
             stamped=True,
             cached=True,
+            table=tables.STEPS,
             errors=("campaign_not_found",),
         ),
         Operation(
@@ -78,6 +92,7 @@ def table(do: Handlers) -> list[Operation]:
             answer=answers.EventsAnswer,
             stamped=True,
             cached=True,
+            table=tables.EVENTS,
         ),
         Operation(
             "GET",
@@ -89,6 +104,7 @@ def table(do: Handlers) -> list[Operation]:
             answer=answers.QuarantineAnswer,
             stamped=True,
             cached=True,
+            table=tables.QUARANTINE,
         ),
         Operation(
             "POST",
@@ -99,6 +115,7 @@ def table(do: Handlers) -> list[Operation]:
             body=params.RetryBody,
             answer=answers.RetryAnswer,
             stamped=True,
+            errors=("query_timeout",),
         ),
         Operation(
             "POST",
@@ -134,9 +151,16 @@ def table(do: Handlers) -> list[Operation]:
             do.operations.readyz,
             Role.OPEN,
             answer=answers.StatusAnswer,
-            errors=("unavailable",),
+            errors=("unavailable", "query_timeout"),
         ),
-        Operation("GET", "/metrics", "The service's metrics, for Prometheus.", do.operations.metrics, Role.OPEN),
+        Operation(
+            "GET",
+            "/metrics",
+            "The service's metrics, for Prometheus.",
+            do.operations.metrics,
+            Role.OPEN,
+            media_type="text/plain",
+        ),
     ]
 
 

@@ -37,6 +37,7 @@ def test_a_command_comes_with_the_issue_that_names_it() -> None:
     assert set(COMMANDS) == {
         "config",
         "demo",
+        "export",
         "health",
         "keys",
         "leads",

@@ -47,9 +47,9 @@ def refused(model: type[Params], query: str) -> tuple[str, str]:
     ("query", "parameter", "text"),
     [
         ("page=2", "page", "'page' is not a parameter here; known are: event, campaign_id, message_id, from, to, "
-         "limit, cursor."),
+         "limit, cursor, format."),
         ("from_=now", "from_", "'from_' is not a parameter here; known are: event, campaign_id, message_id, from, "
-         "to, limit, cursor."),
+         "to, limit, cursor, format."),
         ("limit=1&limit=1", "limit", "'limit' is given more than once; give it once."),
         ("limit=0", "limit", "'limit' is '0'; use 1 to 2000."),
         ("limit=2001", "limit", "'limit' is '2001'; use 1 to 2000."),
