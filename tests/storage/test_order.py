@@ -41,6 +41,8 @@ FIGURES = (
     "replied_human",
     "starts",
 )
+UNSENT = ("bounced_unsent", "bounced_hard_unsent")
+NO_SEND = 2**31  # the quarter of an hour of replies whose send is not known
 MINUTE_FIGURES = ("sent", "bounced", "bounced_soft", "replied", "replied_human")
 
 # Bodies. Small pools, so that identities, times and campaigns meet often; the oldest times are about to
@@ -62,7 +64,9 @@ CAMPAIGNS = st.sampled_from(["a", "b", "c"])
 STEPS = st.sampled_from([None, 0, 1, 2])
 LEADS = st.sampled_from([None, "jo@example.org", "al@example.net"])
 CLASSES = st.sampled_from([None, "interested", "out_of_office", "bounce"])
-REASONS = st.sampled_from([None, "550 5.1.1 unknown", "452 full"])
+REASONS = st.sampled_from([None, "550 5.1.1 unknown", "452 full", "453 full"])
+REASON_CLASSES = {None: "", "550 5.1.1 unknown": "5.1.1", "452 full": "# full", "453 full": "# full"}
+DOMAINS = st.sampled_from([None, None, "example.org", "example.net"])
 
 Fields = dict[str, Any]
 
@@ -72,7 +76,14 @@ def optional(strategy: st.SearchStrategy[str]) -> st.SearchStrategy[str | None]:
 
 
 SENT = st.fixed_dictionaries(
-    {"event": st.just("sent"), "at": TIMES, "message": MESSAGES, "campaign": CAMPAIGNS, "step": STEPS}
+    {
+        "event": st.just("sent"),
+        "at": TIMES,
+        "message": MESSAGES,
+        "campaign": CAMPAIGNS,
+        "step": STEPS,
+        "domain": DOMAINS,
+    }
 )
 BOUNCED = st.fixed_dictionaries(
     {
@@ -82,6 +93,7 @@ BOUNCED = st.fixed_dictionaries(
         "campaign": optional(CAMPAIGNS),
         "step": STEPS,
         "reason": REASONS,
+        "domain": DOMAINS,
     }
 )
 REPLIED = st.fixed_dictionaries(
@@ -114,6 +126,8 @@ def wire(fields: Fields, turned: bool) -> bytes:
     at = datetime.fromtimestamp(fields["at"] / 1000, UTC).isoformat(timespec="milliseconds")
     names = {"message": "messageId", "campaign": "campaignId", "step": "sequenceStep", "reason": "bounceReason"}
     data = {wire_name: fields[name] for name, wire_name in names.items() if fields.get(name) is not None}
+    if fields.get("domain") is not None:
+        data["email"] = f"someone@{fields['domain']}"
     event = {"start": "campaign.started", "reply": "reply.received"}.get(fields["event"], "message.sent")
     if fields["event"] in ("soft", "hard"):
         event = "message.bounced"
@@ -161,6 +175,10 @@ class Expected:
 
     totals: dict[tuple[str, int], dict[str, int]]
     series: dict[tuple[str, int, int], dict[str, int]]
+    cohorts: dict[tuple[str, int, int], dict[str, int]]
+    bounces: dict[tuple[str, int, int, str, str], dict[str, int]]
+    workspace: dict[tuple[int, int], dict[str, int]]
+    unsent: dict[tuple[str, int], dict[str, int]]
     minutes: dict[tuple[str, int], dict[str, int]]
     contacted: dict[str, int]
     spans: dict[str, tuple[int, int]]
@@ -187,14 +205,20 @@ def disagree(copies: list[Fields], names: tuple[str, ...]) -> bool:
     return any(len({copy[name] for copy in copies} - {None}) > 1 for name in names)
 
 
+# Time, step as stored, time of the send that it answers, class.
+LeadReply = tuple[int, int, int | None, str | None]
+
+
 class PlainRecount:
     """All figures from all deliveries, definition by definition."""
 
     def __init__(self, deliveries: list[Fields], lead_key: bytes) -> None:
         self.lead_key = lead_key
         self.places: dict[tuple[str, int, int], Counter[str]] = defaultdict(Counter)
+        self.cohorts: dict[tuple[str, int, int], Counter[str]] = defaultdict(Counter)
+        self.bounces: dict[tuple[str, int, int, str, str], Counter[str]] = defaultdict(Counter)
         self.times: dict[str, list[int]] = defaultdict(list)
-        self.sends: dict[str, tuple[str, int | None]] = {}
+        self.sends: dict[str, tuple[str, int | None, int]] = {}
         self.waiting: set[tuple[str, str]] = set()
         self.conflicts: set[tuple[str, str]] = set()
         of_kind: dict[str, list[Fields]] = by_identity(deliveries, lambda fields: fields["event"])
@@ -209,6 +233,10 @@ class PlainRecount:
     def add(self, campaign: str, step: int | None, at: int, figure: str, value: int) -> None:
         self.places[campaign, NO_STEP if step is None else step, at][figure] += value
 
+    def add_to_cohort(self, campaign: str, step: int | None, sent_at: int | None, figures: list[str]) -> None:
+        quarter = NO_SEND if sent_at is None else sent_at // 900_000
+        self.cohorts[campaign, NO_STEP if step is None else step, quarter].update(figures)
+
     def count_message(self, message: str, copies: dict[str, list[Fields]]) -> None:
         for kind in ("sent", "soft", "hard"):
             if disagree(copies[kind], ("campaign", "step")):
@@ -219,7 +247,7 @@ class PlainRecount:
         hard_at = min((fields["at"] for fields in copies["hard"]), default=None)
         if copies["sent"]:
             best = min(copies["sent"], key=lambda c: last_if_none(c["at"], c["campaign"], c["step"]))
-            self.sends[message] = (best["campaign"], best["step"])
+            self.sends[message] = (best["campaign"], best["step"], best["at"])
         else:
             best = min(bounces, key=lambda c: last_if_none(c["campaign"], c["step"]))
         campaign, step = best["campaign"], best["step"]
@@ -228,6 +256,52 @@ class PlainRecount:
             return
         self.times[campaign] += [at for at in (sent_at, soft_at, hard_at) if at is not None]
         self.book_message(campaign, step, sent_at, soft_at, hard_at)
+        self.book_cohort(campaign, step, sent_at, soft_at, hard_at)
+        self.book_bounces(campaign, step, soft_at, hard_at, copies)
+
+    def book_cohort(
+        self, campaign: str, step: int | None, sent_at: int | None, soft_at: int | None, hard_at: int | None
+    ) -> None:
+        """All of a message in one row: that of its send, else that of its earliest bounce."""
+        bounced_at = min((at for at in (soft_at, hard_at) if at is not None), default=None)
+        figures = ["attempted"]
+        if sent_at is not None:
+            figures += ["sent"] if bounced_at is not None else ["sent", "accepted"]
+        if bounced_at is not None:
+            hard = hard_at is not None
+            figures += ["bounced", "bounced_hard" if hard else "bounced_soft"]
+            if sent_at is None:
+                figures += list(UNSENT if hard else UNSENT[:1])
+        self.add_to_cohort(campaign, step, sent_at if sent_at is not None else bounced_at, figures)
+
+    def book_bounces(
+        self,
+        campaign: str,
+        step: int | None,
+        soft_at: int | None,
+        hard_at: int | None,
+        copies: dict[str, list[Fields]],
+    ) -> None:
+        """Under the reason of the earliest hard bounce, else of the earliest soft one."""
+        stored_step = NO_STEP if step is None else step
+        reasons = [
+            min(copies[kind], key=lambda c: last_if_none(c["at"], c["reason"]))["reason"]
+            for kind in ("hard", "soft")
+            if copies[kind]
+        ]
+        reason = REASON_CLASSES[next((text for text in reasons if text is not None), None)]
+        every = copies["sent"] + copies["soft"] + copies["hard"]
+        domain = min((c["domain"] for c in every if c["domain"] is not None), default="")
+
+        def add(at: int, figure: str, value: int) -> None:
+            self.bounces[campaign, stored_step, at // 900_000, reason, domain][figure] += value
+
+        if hard_at is not None:
+            add(hard_at, "bounced_hard", 1)
+        if soft_at is not None and (hard_at is None or soft_at < hard_at):
+            add(soft_at, "bounced_soft", 1)
+            if hard_at is not None:
+                add(hard_at, "bounced_soft", -1)
 
     def book_message(
         self, campaign: str, step: int | None, sent_at: int | None, soft_at: int | None, hard_at: int | None
@@ -251,7 +325,7 @@ class PlainRecount:
             self.add(campaign, step, hard_at, "bounced_soft", -1)
 
     def count_replies(self, groups: dict[str, list[Fields]]) -> None:
-        leads: dict[tuple[str, bytes], list[tuple[int, int, str | None]]] = defaultdict(list)
+        leads: dict[tuple[str, bytes], list[LeadReply]] = defaultdict(list)
         for identity, copies in groups.items():
             if disagree(copies, ("campaign", "step", "lead", "class")):
                 self.conflicts.add(("reply", identity))
@@ -260,27 +334,29 @@ class PlainRecount:
             campaign, step = own, min((c["step"] for c in copies if c["step"] is not None), default=None)
             links = [fields["message"] for fields in copies if fields["message"] is not None]
             link = min(links, key=message_hash, default=None)
+            sent_at = None
             if link in self.sends:
-                campaign, step = self.sends[link]
+                campaign, step, sent_at = self.sends[link]
             if campaign is None:
                 self.waiting.add(("reply", identity))
                 continue
             self.add(campaign, step, at, "replies", 1)
+            self.add_to_cohort(campaign, step, sent_at, ["replies"])
             self.times[campaign].append(at)
             lead = self.value(copies, "lead")
             if lead is not None:
                 stored_step = NO_STEP if step is None else step
-                leads[campaign, lead].append((at, stored_step, self.value(copies, "class")))
+                leads[campaign, lead].append((at, stored_step, sent_at, self.value(copies, "class")))
         self.count_leads(leads)
 
-    def count_leads(self, leads: dict[tuple[str, bytes], list[tuple[int, int, str | None]]]) -> None:
+    def count_leads(self, leads: dict[tuple[str, bytes], list[LeadReply]]) -> None:
         for (campaign, _), replies in leads.items():
-            at, step = min(reply[:2] for reply in replies)
-            self.add(campaign, step, at, "replied", 1)
-            human = [reply[:2] for reply in replies if reply[2] not in ("out_of_office", "bounce")]
-            if human:
-                at, step = min(human)
-                self.add(campaign, step, at, "replied_human", 1)
+            human = [reply for reply in replies if reply[3] not in ("out_of_office", "bounce")]
+            for figure, counted in (("replied", replies), ("replied_human", human)):
+                if counted:
+                    at, step, sent_at, _ = min(counted, key=lambda reply: last_if_none(*reply[:3]))
+                    self.add(campaign, step, at, figure, 1)
+                    self.add_to_cohort(campaign, step, sent_at, [figure])
 
     def value(self, copies: list[Fields], name: str) -> Any:
         """A field of the smallest copy; where that has none, the smallest that any copy has."""
@@ -302,10 +378,16 @@ class PlainRecount:
         totals: dict[Any, Counter[str]] = defaultdict(Counter)
         series: dict[Any, Counter[str]] = defaultdict(Counter)
         minutes: dict[Any, Counter[str]] = defaultdict(Counter)
+        workspace: dict[Any, Counter[str]] = defaultdict(Counter)
+        unsent: dict[Any, Counter[str]] = defaultdict(Counter)
+        for (campaign, step, _), figures in self.cohorts.items():
+            for place in ((campaign, -1), (campaign, step)):
+                unsent[place].update({name: figures[name] for name in UNSENT})
         for (campaign, step, at), figures in self.places.items():
             for place in ((campaign, -1), (campaign, step)):
                 totals[place].update(figures)
             series[campaign, step, at // 900_000].update(figures)
+            workspace[step, at // 900_000].update(figures)
             if at // 60_000 >= oldest_minute:
                 counted = {name: figures[name] for name in MINUTE_FIGURES}
                 minutes[campaign, at // 60_000].update(counted)
@@ -316,6 +398,10 @@ class PlainRecount:
         return Expected(
             not_zero(totals),
             not_zero(series),
+            not_zero(self.cohorts),
+            not_zero(self.bounces),
+            not_zero(workspace),
+            not_zero(unsent),
             not_zero(minutes),
             {campaign: min(steps)[1] for campaign, steps in steps_sent.items()},
             {campaign: (min(times), max(times)) for campaign, times in self.times.items()},
@@ -356,6 +442,10 @@ def held(ledger: LedgerUnderTest, identities: dict[tuple[int, bytes], tuple[str,
     return Expected(
         table("campaign_id, step", FIGURES, "totals"),
         table("campaign_id, step, quarter", FIGURES, "series"),
+        cohorts(ledger),
+        table("campaign_id, step, quarter, reason, domain", ("bounced_hard", "bounced_soft"), "bounces"),
+        workspace(ledger),
+        table("campaign_id, step", UNSENT, "totals"),
         table("campaign_id, minute", MINUTE_FIGURES, "minutes", f"minute >= {oldest_minute}"),
         dict(
             ledger.rows(
@@ -371,6 +461,28 @@ def held(ledger: LedgerUnderTest, identities: dict[tuple[int, bytes], tuple[str,
         listed("reason = 'campaign_unknown'"),
         listed("reason = 'conflict'"),
     )
+
+
+def cohorts(ledger: LedgerUnderTest) -> dict[Any, dict[str, int]]:
+    """Series and shifts together, but for starts, which no message has; also those of the workspace are sums."""
+    rows: dict[Any, Counter[str]] = defaultdict(Counter)
+    for table, figures in (("series", FIGURES[:-1]), ("shifts", (*FIGURES[1:-1], *UNSENT))):
+        statement = f"SELECT campaign, step, quarter, {','.join(figures)} FROM {table}"
+        for campaign, step, quarter, *values in ledger.rows(statement):
+            rows[campaign, step, quarter].update(dict(zip(figures, values, strict=True)))
+    whole = {place[1:]: row for place, row in not_zero(rows).items() if place[0] == 0}
+    sums: dict[Any, Counter[str]] = defaultdict(Counter)
+    for (campaign, step, quarter), row in rows.items():
+        if campaign:
+            sums[step, quarter].update(row)
+    assert whole == not_zero(sums)
+    names = dict(ledger.rows("SELECT id, campaign_id FROM campaigns"))
+    return not_zero({(names[place[0]], *place[1:]): row for place, row in rows.items() if place[0]})
+
+
+def workspace(ledger: LedgerUnderTest) -> dict[Any, dict[str, int]]:
+    rows = ledger.rows(f"SELECT step, quarter, {','.join(FIGURES)} FROM series WHERE campaign = 0")
+    return not_zero({row[:2]: Counter(dict(zip(FIGURES, row[2:], strict=True))) for row in rows})
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ FOLDER = resources.files("receiver.storage.sqlite").joinpath("sql")
 FILES = sorted(entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".sql"))
 NAMED = [(file, name) for file in FILES for name in queries(file).names()]
 # Run by name only so that they can be named: they make the tables that others of their file need.
-TEMPORARY = ("create_expected", "create_expected_minutes", "create_expected_spans")
+TEMPORARY = tuple(f"create_expected{name}" for name in ("", "_shifts", "_bounces", "_minutes", "_spans"))
 
 
 @pytest.fixture(scope="module")
