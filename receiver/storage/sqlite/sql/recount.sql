@@ -262,12 +262,13 @@ HAVING sum(sent) OR sum(bounced) OR sum(bounced_soft) OR sum(replied) OR sum(rep
 
 -- name: contacted_differences
 -- Campaigns whose `contacted` is not the sends of their lowest step.
-SELECT whole.campaign FROM totals AS whole
-WHERE whole.step = -1 AND whole.contacted <> coalesce((
-    SELECT steps.sent FROM (
-        SELECT campaign, step, sum(sent) AS sent FROM temp.expected GROUP BY campaign, step
-    ) AS steps
-    WHERE steps.campaign = whole.campaign AND steps.sent > 0 ORDER BY steps.step LIMIT 1), 0)
+WITH lowest AS MATERIALIZED (
+    SELECT campaign, min(step) AS step FROM temp.expected WHERE sent > 0 GROUP BY campaign
+), counted AS MATERIALIZED (
+    SELECT campaign, sum(sent) AS sent FROM temp.expected JOIN lowest USING (campaign, step) GROUP BY campaign
+)
+SELECT whole.campaign FROM totals AS whole LEFT JOIN counted USING (campaign)
+WHERE whole.step = -1 AND whole.contacted <> coalesce(counted.sent, 0)
 
 -- name: span_differences
 -- Campaigns whose earliest or latest event is another than held, but for those about to be measured.
