@@ -89,6 +89,11 @@ def test_a_list_is_opened_to_as_many_marks() -> None:
     assert text == "/* load_starts */ SELECT key, seq FROM starts WHERE key IN (?,?,?)"
 
 
+def test_sums_that_are_not_asked_are_left_out() -> None:
+    text = queries("series.sql").with_sums("series", frozenset({"attempted", "starts"}))
+    assert text.startswith("/* series */ SELECT NULL, sum(attempted), sum(starts)\nFROM series\nWHERE campaign IN (")
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 512, 513, 1500])
 def test_rows_of_many_keys_are_each_found_once(conn: sqlite3.Connection, count: int) -> None:
     keys = [index.to_bytes(16, "big") for index in range(count)]
