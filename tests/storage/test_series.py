@@ -28,7 +28,8 @@ from receiver.storage.sqlite.series import (
     with_replies_to_nothing,
 )
 from tests.storage.conftest import LedgerUnderTest, bounced, ms, replied, sent, started
-from tests.storage.test_order import CHECKS, PlainRecount, Story, copy_of, empty_database, not_zero, stories, tell
+from tests.storage.plain import PlainRecount, not_zero
+from tests.storage.test_order import CHECKS, Story, copy_of, empty_database, stories, tell
 
 __all__ = ["empty_database"]
 

@@ -57,12 +57,15 @@ FROM json_each(:campaigns) WHERE step IS NOT NULL
 
 -- name: contacted
 -- Sends in given steps of given campaigns: a list of campaign, step and sign.
-SELECT CASE :group WHEN 'campaign' THEN series.campaign WHEN 'step' THEN series.step END,
-       sum(sent * json_extract(part.value, '$[2]'))
-FROM json_each(:parts) AS part
+WITH part AS MATERIALIZED (
+    SELECT json_extract(value, '$[0]') AS campaign, json_extract(value, '$[1]') AS step,
+           json_extract(value, '$[2]') AS sign
+    FROM json_each(:parts)
+)
+SELECT CASE :group WHEN 'campaign' THEN part.campaign WHEN 'step' THEN part.step END, sum(sent * sign)
+FROM part
 CROSS JOIN series
-WHERE series.campaign = json_extract(part.value, '$[0]') AND quarter >= :first AND quarter < :last
-      AND series.step = json_extract(part.value, '$[1]')
+WHERE series.campaign = part.campaign AND quarter >= :first AND quarter < :last AND series.step = part.step
 GROUP BY 1
 
 -- name: bounces_by_reason
