@@ -100,9 +100,12 @@ class _Count:
         self._sql = queries("series.sql")
         self._wanted = wanted
         by = "" if wanted.group is None else f"_by_{wanted.group}"
-        self._sources = [self._source(f"series{by}", FIGURES)]
+        tables = {f"series{by}": FIGURES}
         if wanted.basis is Basis.SEND:
-            self._sources.append(self._source(f"shifts{by}", SHIFTED))
+            tables[f"shifts{by}"] = SHIFTED
+        sources = (self._source(name, columns) for name, columns in tables.items())
+        # Without a sum a query would give every quarter of an hour as a row.
+        self._sources = [(text, asked) for text, asked in sources if asked]
         numbers = wanted.campaigns
         if numbers is None:
             numbers = _all_campaigns(conn) if wanted.group is Group.CAMPAIGN else [WHOLE_WORKSPACE]
