@@ -15,7 +15,7 @@ FOLDER = resources.files("receiver.storage.sqlite").joinpath("sql")
 FILES = sorted(entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".sql"))
 NAMED = [(file, name) for file in FILES for name in queries(file).names()]
 # Run by name only so that they can be named: they make the tables that others of their file need.
-TEMPORARY = ("create_expected", "create_expected_minutes", "create_expected_spans")
+TEMPORARY = tuple(f"create_expected{name}" for name in ("", "_shifts", "_bounces", "_minutes", "_spans"))
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,11 @@ def test_a_query_carries_its_name_and_no_other_comment() -> None:
 def test_a_list_is_opened_to_as_many_marks() -> None:
     text = Queries("ingest.sql").with_list("load_starts", 3)
     assert text == "/* load_starts */ SELECT key, seq FROM starts WHERE key IN (?,?,?)"
+
+
+def test_sums_that_are_not_asked_are_left_out() -> None:
+    text = queries("series.sql").with_sums("series", frozenset({"attempted", "starts"}))
+    assert text.startswith("/* series */ SELECT NULL, sum(attempted), sum(starts)\nFROM series\nWHERE campaign IN (")
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 512, 513, 1500])

@@ -10,6 +10,7 @@ from typing import Any
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _ROW = re.compile(r"VALUES (\([^)]*\))")
 _ROWS_MAX = 32
+_SUM = re.compile(r",\s*sum\((\w+)\)")
 _LIST = re.compile(r"\(:\w+\.\.\.\)")
 
 
@@ -24,6 +25,7 @@ class Queries:
             for name, body in zip(parts[::2], parts[1::2], strict=True)
         }
         self._expanded: dict[tuple[str, int], str] = {}
+        self._narrowed: dict[tuple[str, frozenset[str]], str] = {}
 
     def __getitem__(self, name: str) -> str:
         return self._texts[name]
@@ -37,6 +39,14 @@ class Queries:
         if text is None:
             marks = ",".join("?" * length)
             text = self._expanded[name, length] = _LIST.sub(f"({marks})", self._texts[name])
+        return text
+
+    def with_sums(self, name: str, columns: frozenset[str]) -> str:
+        """The query with only those of its `sum(column)` that are asked: each costs as much as finding the row."""
+        text = self._narrowed.get((name, columns))
+        if text is None:
+            text = _SUM.sub(lambda found: found[0] if found[1] in columns else "", self._texts[name])
+            self._narrowed[name, columns] = text
         return text
 
     def with_rows(self, name: str, length: int) -> str:
