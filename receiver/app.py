@@ -41,6 +41,8 @@ from receiver.web.rebuild import Rebuild
 from receiver.web.request_id import RequestIds
 from receiver.web.resource import Surroundings
 from receiver.web.routes import Handlers, router, table
+from receiver.web.series import Series
+from receiver.web.summary import Summary
 from receiver.web.webhook import Webhook
 
 log = structlog.get_logger()
@@ -117,6 +119,8 @@ class Service:
                 Quarantine(readers, Retrying(store, readers, writer, clock)),
                 Rebuild(rebuilding),
                 Operations(path, probes, writer, body_reader, meters),
+                Series(readers),
+                Summary(readers),
             )
             access = Access(settings.access.analyst_digests, settings.access.admin_digests, token, own_addresses)
             start = secrets.token_hex(4)
@@ -126,7 +130,9 @@ class Service:
             def version() -> str:
                 return f"{start}.{writer.version}"
 
-            surroundings = Surroundings(clock, access, body_reader, request_ids, exports, version)
+            surroundings = Surroundings(
+                clock, access, body_reader, request_ids, exports, version, reconciliation.pins
+            )
             keys = settings.webhook.hmac_keys
             secret_ids = await store.secret_ids(keys, clock.now_ms())
             webhook = Webhook(

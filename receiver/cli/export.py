@@ -17,17 +17,18 @@ from receiver.cli.database import reading
 from receiver.cli.options import config_option, load_settings, say
 from receiver.cli.progress import watched
 from receiver.errors import CommandError, InvalidParameterError
+from receiver.reconcile.service import pins_of
 from receiver.storage.sqlite.recount import Progress
 from receiver.web import tables
 from receiver.web.access import Role
 from receiver.web.exports import write_table
 from receiver.web.formats import Format
 from receiver.web.operation import Call, Table
-from receiver.web.params import parse_values
+from receiver.web.params import is_repeatable, parse_values
 from receiver.web.times import rfc3339
 
 # One line makes a list exportable.
-TABLES = (tables.CAMPAIGNS, tables.STEPS, tables.EVENTS, tables.QUARANTINE)
+TABLES = (tables.CAMPAIGNS, tables.STEPS, tables.SERIES, tables.EVENTS, tables.QUARANTINE)
 _STANDARD_OUTPUT = "-"
 
 Write = Callable[[bytes], object]
@@ -42,9 +43,9 @@ def _command(table: Table) -> click.Command:
     """`export NAME` with an option for every parameter, whose values the API's own models check."""
 
     @config_option
-    def run(config_path: Path | None, format_: str, output: str, **given: str | None) -> None:
+    def run(config_path: Path | None, format_: str, output: str, **given: Any) -> None:
         path = {part: given.pop(part) or "" for part in table.path}
-        values = {name: value for name, value in given.items() if value is not None}
+        values = {name: value for name, value in given.items() if value not in (None, ())}
         _export(table, path, values, config_path, Format(format_), output)
 
     command = click.command(table.name, help=f"Write the list of {table.name}.")(run)
@@ -65,7 +66,8 @@ def _required(part: str) -> click.Option:
 def _options(table: Table) -> list[click.Option]:
     fields = {field.alias or name: field for name, field in table.params.model_fields.items() if name != "format"}
     return [
-        click.Option([_flag(name), name], help=_allowed(field.json_schema_extra)) for name, field in fields.items()
+        click.Option([_flag(name), name], help=_allowed(field.json_schema_extra), multiple=is_repeatable(field))
+        for name, field in fields.items()
     ]
 
 
@@ -82,12 +84,14 @@ for _table in TABLES:
 
 
 def _export(
-    table: Table, path: dict[str, str], values: dict[str, str], config_path: Path | None, format_: Format, output: str
+    table: Table, path: dict[str, str], values: dict[str, Any], config_path: Path | None, format_: Format, output: str
 ) -> None:
     settings = load_settings(config_path).settings
-    now_ms = clock_of(settings).now_ms()
+    clock = clock_of(settings)
+    now_ms = clock.now_ms()
     try:
-        call = Call(parse_values(table.params, values), None, path, Role.ADMIN, now_ms)
+        params = parse_values(table.params, values)
+        call = Call(params, None, path, Role.ADMIN, now_ms, clock.speed, pins_of(settings))
         with reading(settings) as conn, _destination(output) as write:
             rows = watched(f"Exporting {table.name}", partial(_write, conn, table, call, format_, write))
     except InvalidParameterError as error:

@@ -89,21 +89,24 @@ def zone_parameter(name: str, text: str) -> ZoneInfo:
     return ZoneInfo(text)
 
 
-def buckets(from_ms: int, to_ms: int, interval: Interval, zone: tzinfo, groups: int = 1) -> Buckets:
+def buckets(
+    from_ms: int, to_ms: int, interval: Interval, zone: tzinfo, groups: int = 1, rows_more: int = 0
+) -> Buckets:
     """The buckets from the one that holds `from_ms` to the one that ends at or after `to_ms`.
 
-    Raises TooManyRowsError when they make more than `ROWS_MAX` rows with `groups` of them per bucket, and
-    InvalidParameterError when the range is upside down or beyond the calendar.
+    Raises TooManyRowsError when they make more than `ROWS_MAX` rows with `groups` of them per bucket and
+    `rows_more` besides, and InvalidParameterError when the range is upside down or beyond the calendar.
     """
-    _check_range(from_ms, to_ms)
-    most = ROWS_MAX // max(groups, 1)
+    check_range(from_ms, to_ms)
+    most = (ROWS_MAX - rows_more) // max(groups, 1)
     edges = _edges(from_ms, to_ms, interval, zone, most)
     if edges is None:
         raise TooManyRowsError("interval", _too_many(from_ms, to_ms, interval, zone, most))
     return Buckets(interval, zone, edges)
 
 
-def _check_range(from_ms: int, to_ms: int) -> None:
+def check_range(from_ms: int, to_ms: int) -> None:
+    """Raises InvalidParameterError when a range is upside down or beyond the calendar."""
     for name, value in (("from", from_ms), ("to", to_ms)):
         if not _FIRST_MS <= value <= _LAST_MS:
             raise InvalidParameterError(name, f"'{name}' is outside the calendar; use a year from 2 to 9998.")

@@ -7,19 +7,25 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from receiver.reconcile.cases import Pins
 from receiver.web.access import Role
 from receiver.web.params import NoParams, Params
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request on its way to a handler, checked: parameters, body, path parts, role, and "now"."""
+    """One request on its way to a handler, checked: parameters, body, path parts, role, and "now".
+
+    `speed` is the clock's; `pins` are the meanings of Leadterra's counters that the settings give.
+    """
 
     params: Any
     body: Any
     path: dict[str, str]
     role: Role
     now_ms: int
+    speed: float = 1.0
+    pins: Pins = field(default_factory=Pins)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from receiver.clock import Clock
 from receiver.errors import ReceiverError
+from receiver.reconcile.cases import Pins
 from receiver.web.access import Access, Credentials, Role
 from receiver.web.body import BodyReader, Refusal
 from receiver.web.exports import Download, Exports, file_name
@@ -31,6 +32,8 @@ _MINUTE_MS = 60_000
 _RETRY_AFTER_S = 5
 _CACHE = (b"cache-control", b"private, no-cache")
 
+NO_PINS = Pins()
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -45,6 +48,7 @@ class Surroundings:
         request_ids: RequestIds,
         exports: Exports,
         version: Callable[[], str],
+        pins: Pins = NO_PINS,
     ) -> None:
         self.clock = clock
         self.access = access
@@ -52,6 +56,7 @@ class Surroundings:
         self.request_ids = request_ids
         self.exports = exports
         self.version = version
+        self.pins = pins
 
 
 class Resource:
@@ -116,7 +121,8 @@ class Resource:
         etag = self._etag(scope, role, now, format_) if operation.cached else None
         if etag is not None and _is_known(etag, headers.get(b"if-none-match")):
             return 304, [_CACHE, (b"etag", etag), *stamps], b""
-        call = Call(params, body, scope.get("path_params", {}), role, now)
+        around = self._around
+        call = Call(params, body, scope.get("path_params", {}), role, now, around.clock.speed, around.pins)
         if etag is not None:
             stamps.append((b"etag", etag))
         if operation.table is not None and format_ is not Format.JSON:

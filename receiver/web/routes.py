@@ -16,6 +16,8 @@ from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
 from receiver.web.rebuild import Rebuild
 from receiver.web.resource import NotFound, Resource, Surroundings
+from receiver.web.series import Series
+from receiver.web.summary import Summary
 from receiver.web.webhook import Webhook
 
 WEBHOOK_PATH = "/webhooks/leadterra"
@@ -31,6 +33,8 @@ class Handlers:
     quarantine: Quarantine
     rebuild: Rebuild
     operations: Operations
+    series: Series
+    summary: Summary
 
 
 def table(do: Handlers, root_path: str = "") -> list[Operation]:
@@ -81,6 +85,30 @@ def _of_data(do: Handlers) -> list[Operation]:
             cached=True,
             table=tables.STEPS,
             errors=("campaign_not_found",),
+        ),
+        Operation(
+            "GET",
+            "/v1/summary",
+            "Figures and rates of all campaigns in a range, and how they changed.",
+            do.summary.one,
+            Role.ANALYST,
+            params=params.SummaryParams,
+            answer=answers.SummaryAnswer,
+            stamped=True,
+            cached=True,
+        ),
+        Operation(
+            "GET",
+            "/v1/series",
+            "Figures over time, by campaign or step, with how far each bucket can be trusted.",
+            do.series.list,
+            Role.ANALYST,
+            params=params.SeriesParams,
+            answer=answers.SeriesAnswer,
+            stamped=True,
+            cached=True,
+            table=tables.SERIES,
+            errors=("too_many_rows", "campaign_not_found"),
         ),
         Operation(
             "GET",

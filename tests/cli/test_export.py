@@ -56,9 +56,11 @@ def test_it_gives_what_the_api_gives(run: Run, server: Server, tmp_path: Path, t
     server.deliver(started(), sent(), sent("m2", step=2), bounced(), unread())
     name = getattr(table, "name", "")
     path = "/v1/campaigns/a/steps" if name == "steps" else f"/v1/{name}"
+    asked = {"from": "2025-06-10", "to": "2025-06-13", "group_by": "step"} if name == "series" else {}
     chosen = ["--campaign-id", "a"] if name == "steps" else []
+    chosen += [text for key, value in asked.items() for text in (f"--{key.replace('_', '-')}", value)]
     with httpx.Client(base_url=server.url, trust_env=False) as client:
-        expected = client.get(path, params={"format": format_}).content
+        expected = client.get(path, params={"format": format_, **asked}).content
     result = run("export", name, *chosen, "--format", format_)
     assert result.exit_code == 0
     assert result.stdout_bytes == expected

@@ -22,6 +22,7 @@ from tests.web.test_routes import OPERATIONS
 LISTS = {
     "/v1/campaigns": tables.CAMPAIGNS,
     "/v1/campaigns/{campaign_id}/steps": tables.STEPS,
+    "/v1/series": tables.SERIES,
     "/v1/events": tables.EVENTS,
     "/v1/quarantine": tables.QUARANTINE,
 }
@@ -32,6 +33,7 @@ COLUMNS = {
     "/v1/campaigns": "campaign_id,name,status,activity,started_at,last_started_at,first_event_at,last_event_at,"
     f"{FIGURES},starts,{RATES},drift_status",
     "/v1/campaigns/a/steps": f"step,{FIGURES},{RATES}",
+    "/v1/series": "time,sent,bounced,replied,lost,ended,settled,receiver_up,coverage",
     "/v1/events": "seq,event,campaign_id,message_id,step,occurred_at,received_at,origin,copies",
     "/v1/quarantine": "id,reason,detail,event,campaign_id,received_at,size_bytes,copies",
 }
@@ -110,13 +112,13 @@ def as_cell(value: object) -> str:
         return ""
     if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"}:
         return f"'{value}"
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("query", ["", "limit=1"])
 async def test_csv_read_back_is_the_json(filled: Api, path: str, query: str) -> None:
-    if "steps" in path and query:
+    if query and ("steps" in path or "series" in path):
         return
     rows = [flat(row) for row in (await filled.json(f"{path}?{query}"))["data"]]
     text = (await filled.get(f"{path}?{query}&format=csv")).content.decode()
