@@ -72,6 +72,14 @@ def test_it_takes_the_parameters_of_the_api(run: Run, filled: Database) -> None:
     assert result.stdout_bytes.decode() == EVENTS[: EVENTS.index("1,campaign")]
 
 
+def test_a_parameter_may_be_given_several_times_where_the_api_takes_several(run: Run, filled: Database) -> None:
+    filled.fill(sent("m2", campaign="b"), sent("m3", campaign="c"))
+    chosen = ("--campaign-id", "a", "--campaign-id", "c", "--from", "2025-06-11", "--to", "2025-06-12")
+    result = run("export", "series", *chosen, "--group-by", "campaign", "--figures", "sent")
+    lines = [line.split(",")[1:3] for line in result.stdout.splitlines()]
+    assert lines == [["campaign_id", "sent"], ["a", "1"], ["c", "1"]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -17,6 +17,7 @@ from receiver.web.params import (
     Params,
     QuarantineParams,
     RetryBody,
+    SeriesParams,
     decode_cursor,
     encode_cursor,
     parse_json,
@@ -41,6 +42,19 @@ def refused(model: type[Params], query: str) -> tuple[str, str]:
     with pytest.raises(InvalidParameterError) as caught:
         parse_query(model, query.encode())
     return caught.value.parameter, str(caught.value)
+
+
+def test_a_parameter_that_is_a_list_may_be_given_several_times() -> None:
+    assert parse_query(SeriesParams, b"campaign_id=b&basis=send&campaign_id=a").campaign_id == ("b", "a")
+    assert parse_query(SeriesParams, b"").campaign_id == ()
+    assert refused(SeriesParams, "campaign_id=a&campaign_id=") == (
+        "campaign_id",
+        "'campaign_id' is ''; use a campaign id of 1 to 128 characters.",
+    )
+    assert refused(EventsParams, "campaign_id=a&campaign_id=b") == (
+        "campaign_id",
+        "'campaign_id' is given more than once; give it once.",
+    )
 
 
 @pytest.mark.parametrize(
