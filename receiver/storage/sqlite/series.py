@@ -6,7 +6,7 @@ Every function reads with several statements: call it inside one transaction of 
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -103,38 +103,40 @@ class _Count:
         tables = {f"series{by}": FIGURES}
         if wanted.basis is Basis.SEND:
             tables[f"shifts{by}"] = SHIFTED
-        sources = (self._source(name, columns) for name, columns in tables.items())
-        # Without a sum a query would give every quarter of an hour as a row.
-        self._sources = [(text, asked) for text, asked in sources if asked]
         numbers = wanted.campaigns
         if numbers is None:
             numbers = _all_campaigns(conn) if wanted.group is Group.CAMPAIGN else [WHOLE_WORKSPACE]
-        self._campaigns = json.dumps(list(numbers))
+        self._is_one = len(numbers) == 1
+        self._campaigns = numbers[0] if self._is_one else json.dumps(list(numbers))
+        sources = (self._source(name, columns) for name, columns in tables.items())
+        # Without a sum a query would give every quarter of an hour as a row.
+        self._sources = [(text, asked) for text, asked in sources if asked]
         self._contacted = json.dumps(self._contacted_parts()) if "contacted" in wanted.figures else None
 
     def _source(self, name: str, columns: Sequence[str]) -> tuple[str, list[str]]:
         """A query for what is asked, and the figures that it gives after the group."""
         asked = [column for column in columns if column in self._wanted.figures]
-        return self._sql.with_sums(name, frozenset(asked)), asked
+        return self._sql.with_sums(name, frozenset(asked), of_one=self._is_one), asked
 
     def rows(self, bucket: int | None, first: int, last: int) -> Iterator[SeriesRow]:
-        groups: dict[int | None, Counter[str]] = {}
+        groups: dict[int | None, dict[str, int]] = {}
         values: dict[str, object] = {"campaigns": self._campaigns, "first": first, "last": last}
         for text, names in self._sources:
             for group, *sums in self._conn.execute(text, values):
-                counted = {name: value or 0 for name, value in zip(names, sums, strict=True)}
-                groups.setdefault(group, Counter()).update(counted)
+                held = groups.setdefault(group, {})
+                for name, value in zip(names, sums, strict=True):
+                    held[name] = held.get(name, 0) + (value or 0)
         if self._contacted is not None:
             values = {"parts": self._contacted, "group": self._wanted.group, "first": first, "last": last}
             for group, contacted in self._conn.execute(self._sql["contacted"], values):
-                groups.setdefault(group, Counter())["contacted"] = contacted
+                groups.setdefault(group, {})["contacted"] = contacted
         for group in sorted(groups, key=lambda number: number or 0):
             row = tuple(self._value(groups[group], name) for name in self._wanted.figures)
             if any(row):
                 yield SeriesRow(bucket, self._shown(group), row)
 
-    def _value(self, counted: Counter[str], name: str) -> int | None:
-        return None if name == "starts" and self._wanted.basis is Basis.SEND else counted[name]
+    def _value(self, counted: Mapping[str, int], name: str) -> int | None:
+        return None if name == "starts" and self._wanted.basis is Basis.SEND else counted.get(name, 0)
 
     def _shown(self, group: int | None) -> int | None:
         return step_in(group) if self._wanted.group is Group.STEP and group is not None else group
