@@ -65,7 +65,10 @@ def one_state(conn: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        conn.execute("ROLLBACK")
+        try:
+            conn.execute("ROLLBACK")
+        except sqlite3.OperationalError:  # interrupted, too; a transaction left open would refuse the next one
+            conn.execute("ROLLBACK")
 
 
 def series_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:
