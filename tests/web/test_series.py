@@ -177,6 +177,12 @@ async def test_a_bucket_before_the_installation_shows_what_the_ledger_holds(api:
     ]  # fmt: skip
 
 
+async def test_a_range_may_begin_long_before_there_was_anything(told: Api) -> None:
+    found = await rows(told, "from=1960-01-01&to=2025-07-01&interval=month&figures=sent")
+    assert [(row["time"], row["sent"]) for row in found if row["sent"]] == [("2025-06-01T00:00:00+00:00", 3)]
+    assert found[0]["time"] == "1960-01-01T00:00:00+00:00"
+
+
 async def test_what_is_to_come_is_not_known(api: Api) -> None:
     found = await rows(api, "from=2025-06-12&to=2025-06-13")
     assert only(found, "sent", *TRUST) == [(0, 0, False, False, None, None)]
