@@ -132,7 +132,7 @@ def test_on_a_terminal_there_is_a_bar(filled: Database, run_on_terminal: Callabl
 
 def test_ctrl_c_leaves_neither_a_file_nor_a_part(filled: Database, tmp_path: Path) -> None:
     filled.fill(*(sent(f"m{number}") for number in range(2, 3000)))
-    slow = "import sys, time, receiver.cli; e = sys.modules['receiver.cli.export']; w = e.write_table\n"
+    slow = "import sys, time, receiver.cli.export; e = sys.modules['receiver.cli.export']; w = e.write_table\n"
     slow += "e.write_table = lambda c, t, k, f, write, p: w(c, t, k, f, lambda d: (time.sleep(0.3), write(d)), p)\n"
     slow += "from receiver.cli import main; main()"
     command = [sys.executable, "-c", slow, "export", "events", "-o", "events.csv"]
