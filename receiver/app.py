@@ -35,6 +35,7 @@ from receiver.web.body import BodyReader
 from receiver.web.campaigns import Campaigns
 from receiver.web.drift import Drift
 from receiver.web.events import Events
+from receiver.web.exports import Exports
 from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
 from receiver.web.rebuild import Rebuild
@@ -42,7 +43,9 @@ from receiver.web.reconciliations import Reconciliations
 from receiver.web.request_id import RequestIds
 from receiver.web.resource import Surroundings
 from receiver.web.routes import Handlers, router, table
+from receiver.web.series import Series
 from receiver.web.standing import Comparison
+from receiver.web.summary import Summary
 from receiver.web.webhook import Webhook
 
 log = structlog.get_logger()
@@ -70,6 +73,7 @@ class Service:
     writer: Writer
     reader: BodyReader
     rebuilding: Rebuilding
+    exports: Exports
     store: Store
     readers: Readers
     probes: Readers
@@ -123,11 +127,20 @@ class Service:
                 Quarantine(readers, Retrying(store, readers, writer, clock)),
                 Rebuild(rebuilding),
                 Operations(path, probes, writer, body_reader, meters),
+                Series(readers),
+                Summary(readers),
             )
             access = Access(settings.access.analyst_digests, settings.access.admin_digests, token, own_addresses)
             start = secrets.token_hex(4)
             request_ids = RequestIds()
-            surroundings = Surroundings(clock, access, body_reader, request_ids, lambda: f"{start}.{writer.version}")
+            exports = Exports(path)
+
+            def version() -> str:
+                return f"{start}.{writer.version}"
+
+            surroundings = Surroundings(
+                clock, access, body_reader, request_ids, exports, version, reconciliation.pins
+            )
             keys = settings.webhook.hmac_keys
             secret_ids = await store.secret_ids(keys, clock.now_ms())
             webhook = Webhook(
@@ -139,7 +152,7 @@ class Service:
                 meters,
                 request_ids,
             )
-            app = router(webhook, table(handlers), surroundings)
+            app = router(webhook, table(handlers, settings.server.root_path), surroundings)
             await writer.start()
             await reconciliation.start()
             opened.pop_all()
@@ -148,6 +161,7 @@ class Service:
             writer,
             body_reader,
             rebuilding,
+            exports,
             store,
             readers,
             probes,
@@ -160,6 +174,7 @@ class Service:
         """Refuse new deliveries with 503; what is under way is answered well before the shutdown's time is over."""
         self.reader.drain()
         self.reconciliation.drain()
+        self.exports.drain()
         self.writer.hurry(self.shutdown_timeout_s / 2)
 
     async def close(self) -> None:

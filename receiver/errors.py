@@ -77,6 +77,12 @@ class InvalidParameterError(ReceiverError):
         self.parameter = parameter
 
 
+class TooManyRowsError(InvalidParameterError):
+    """The answer would have more rows than one answer may have; the text names what would fit."""
+
+    code = "too_many_rows"
+
+
 class NotFoundError(ReceiverError):
     """The path or the thing it names does not exist."""
 

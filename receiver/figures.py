@@ -4,7 +4,7 @@ A booking is a time and a row of differences, one per figure in `FIGURES`. Total
 are sums of bookings, so a state that changes is corrected by booking the new one and unbooking the old.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from receiver.events import Message, Origin, Reply, is_human
@@ -28,11 +28,20 @@ OBSERVED = (*FIGURES[:3], "contacted", *FIGURES[3:])
 QUARTER_MS = 900_000
 MINUTE_MS = 60_000
 
+# What the send basis books elsewhere than the event basis, and bounced messages whose send is not held.
+SHIFTED = (*FIGURES[1:9], "bounced_unsent", "bounced_hard_unsent")
+# Stands for a time that is not known: after every time, and in a quarter of an hour of its own.
+UNPLACED_MS = 2**31 * QUARTER_MS
+
 Row = tuple[int, ...]
 
 
 def _row(**differences: int) -> Row:
     return tuple(differences.get(figure, 0) for figure in FIGURES)
+
+
+def _shift_row(**differences: int) -> Row:
+    return tuple(differences.get(figure, 0) for figure in SHIFTED)
 
 
 NOTHING = _row()
@@ -48,6 +57,8 @@ REPLY = _row(replies=1)
 REPLIED = _row(replied=1)
 REPLIED_HUMAN = _row(replied_human=1)
 STARTED = _row(starts=1)
+UNSENT = _shift_row(bounced_unsent=1)
+UNSENT_HARD = _shift_row(bounced_unsent=1, bounced_hard_unsent=1)
 
 
 class Booking(NamedTuple):
@@ -71,16 +82,39 @@ def message_bookings(message: Message) -> Iterator[Booking]:
         yield Booking(sent_at, SENT if first_is_send else SENT_AFTER_BOUNCE)
         yield Booking(bounced_at, BOUNCED if first_is_send else BOUNCED_FIRST)
         yield Booking(bounced_at, NO_LONGER_ACCEPTED)
-    yield from _by_type(message.soft_at, message.hard_at)
+    yield from bounce_bookings(message)
 
 
-def _by_type(soft_at: int | None, hard_at: int | None) -> Iterator[Booking]:
+def bounce_bookings(message: Message) -> Iterator[Booking]:
+    """`bounced_hard` and `bounced_soft` of one message; together they are its `bounced`, at every time."""
+    soft_at, hard_at = message.soft_at, message.hard_at
     if hard_at is not None:
         yield Booking(hard_at, HARD)
     if soft_at is not None and (hard_at is None or soft_at < hard_at):
         yield Booking(soft_at, SOFT)
         if hard_at is not None:
             yield Booking(hard_at, NO_LONGER_SOFT)
+
+
+def message_shifts(message: Message) -> Iterator[Booking]:
+    """What takes a message's bookings to its send, else to its earliest bounce; rows are of `SHIFTED`."""
+    bounced_at = message.bounced_at
+    if bounced_at is None:
+        return
+    if message.sent_at is not None:
+        yield from shifts(message_bookings(message), message.sent_at)
+        return
+    yield from shifts(message_bookings(message), bounced_at)
+    yield Booking(bounced_at, UNSENT if message.hard_at is None else UNSENT_HARD)
+
+
+def shifts(bookings: Iterable[Booking], to: int | None) -> Iterator[Booking]:
+    """What takes bookings to another time, None when that is not known; rows are of `SHIFTED`."""
+    target = UNPLACED_MS if to is None else to
+    for at, row in bookings:
+        if at // QUARTER_MS != target // QUARTER_MS:
+            yield Booking(at, (*(-value for value in row[1:9]), 0, 0))
+            yield Booking(target, (*row[1:9], 0, 0))
 
 
 def reply_bookings(reply: Reply) -> Iterator[Booking]:
@@ -90,19 +124,28 @@ def reply_bookings(reply: Reply) -> Iterator[Booking]:
 
 
 class FirstReply(NamedTuple):
-    """A lead's first (human) reply in a campaign: its time and the step that it answers, as stored."""
+    """A lead's first (human) reply in a campaign: its time, its step as stored, and the send that it answers."""
 
     at: int
     step: int
+    sent_at: int | None
 
 
-def first_replies(replies: list[tuple[int, int, str | None]]) -> tuple[FirstReply | None, FirstReply | None]:
-    """Of a lead's replies (time, step, class) in one campaign: the first, and the first human one."""
-    human = [FirstReply(at, step) for at, step, classification in replies if is_human(classification)]
+def first_replies(
+    replies: Iterable[tuple[int, int, int | None, str | None]],
+) -> tuple[FirstReply | None, FirstReply | None]:
+    """Of a lead's replies (time, step, send, class) in one campaign: the first, and the first human one."""
+    all_of_them = [(FirstReply(*reply[:3]), reply[3]) for reply in replies]
+    human = [reply for reply, classification in all_of_them if is_human(classification)]
     return (
-        min((FirstReply(at, step) for at, step, _ in replies), default=None),
-        min(human, default=None),
+        min((reply for reply, _ in all_of_them), key=_rank, default=None),
+        min(human, key=_rank, default=None),
     )
+
+
+def _rank(reply: FirstReply) -> tuple[int, int, int]:
+    """What decides between several: the earliest, and of equal times the smallest that is known."""
+    return reply.at, reply.step, UNPLACED_MS if reply.sent_at is None else reply.sent_at
 
 
 def rate(numerator: int | None, denominator: int | None) -> dict[str, float | int | None]:

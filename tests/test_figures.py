@@ -9,13 +9,20 @@ from receiver.events import Message, Origin, Reply
 from receiver.figures import (
     FIGURES,
     OBSERVED,
+    QUARTER_MS,
+    REPLY,
+    SHIFTED,
+    UNPLACED_MS,
     Booking,
     FirstReply,
+    bounce_bookings,
     first_replies,
     message_bookings,
+    message_shifts,
     rate,
     rates,
     reply_bookings,
+    shifts,
 )
 
 
@@ -98,18 +105,88 @@ def test_only_a_reply_by_webhook_is_counted_as_an_event() -> None:
     assert list(reply_bookings(Reply(origin=Origin.API, at=5))) == []
 
 
+def cohort(sent: int | None = None, soft: int | None = None, hard: int | None = None) -> dict[int, dict[str, int]]:
+    """A message's figures as the send basis books them, by quarter of an hour."""
+    message = Message(sent_at=sent, soft_at=soft, hard_at=hard)
+    places: dict[int, Counter[str]] = {}
+    for names, bookings in ((FIGURES, message_bookings(message)), (SHIFTED, message_shifts(message))):
+        for at, row in bookings:
+            places.setdefault(at // QUARTER_MS, Counter()).update(dict(zip(names, row, strict=True)))
+    rows = {quarter: {name: n for name, n in row.items() if n} for quarter, row in places.items()}
+    return {quarter: row for quarter, row in rows.items() if row}
+
+
+TIMES = [None, QUARTER_MS, QUARTER_MS + 1, 2 * QUARTER_MS, 3 * QUARTER_MS]
+
+
+@pytest.mark.parametrize(("sent", "soft", "hard"), list(product(TIMES, repeat=3)))
+def test_the_send_basis_has_all_of_a_message_at_its_send(
+    sent: int | None, soft: int | None, hard: int | None
+) -> None:
+    bounces = [at for at in (soft, hard) if at is not None]
+    if sent is None and not bounces:
+        assert cohort(sent, soft, hard) == {}
+        return
+    expected = {"attempted": 1}
+    if sent is not None:
+        expected |= {"sent": 1} if bounces else {"sent": 1, "accepted": 1}
+    if bounces:
+        expected |= {"bounced": 1, "bounced_soft" if hard is None else "bounced_hard": 1}
+    if sent is None:
+        expected |= {"bounced_unsent": 1} if hard is None else {"bounced_unsent": 1, "bounced_hard_unsent": 1}
+    at = sent if sent is not None else min(bounces)
+    assert cohort(sent, soft, hard) == {at // QUARTER_MS: expected}
+
+
+def test_a_message_without_a_bounce_is_where_it_was() -> None:
+    assert list(message_shifts(Message(sent_at=1))) == []
+
+
+@pytest.mark.parametrize(("soft", "hard"), list(product(TIMES, repeat=2)))
+def test_hard_and_soft_are_together_all_bounced_at_every_time(soft: int | None, hard: int | None) -> None:
+    at_times: Counter[int] = Counter()
+    message = Message(sent_at=0, soft_at=soft, hard_at=hard)
+    for at, row in bounce_bookings(message):
+        at_times[at] += row[FIGURES.index("bounced_hard")] + row[FIGURES.index("bounced_soft")]
+    for at, row in message_bookings(message):
+        at_times[at] -= row[FIGURES.index("bounced")]
+    assert set(at_times.values()) <= {0}
+
+
+def test_a_reply_is_taken_to_the_send_that_it_answers() -> None:
+    taken = list(shifts([Booking(QUARTER_MS, REPLY)], 5))
+    assert taken == [
+        Booking(QUARTER_MS, (0, 0, 0, 0, 0, -1, 0, 0, 0, 0)),
+        Booking(5, (0, 0, 0, 0, 0, 1, 0, 0, 0, 0)),
+    ]
+
+
+def test_a_reply_to_no_known_send_is_taken_out_of_time() -> None:
+    assert [at for at, _ in shifts([Booking(7, REPLY)], None)] == [7, UNPLACED_MS]
+
+
+def test_what_stays_in_its_quarter_of_an_hour_is_not_taken_anywhere() -> None:
+    assert list(shifts([Booking(QUARTER_MS + 5, REPLY)], QUARTER_MS)) == []
+
+
 def test_a_leads_first_reply_and_first_human_reply_are_apart() -> None:
-    replies = [(3, 1, "interested"), (2, 2, None), (1, 1, "out_of_office"), (2, 1, "bounce")]
-    assert first_replies(replies) == (FirstReply(1, 1), FirstReply(2, 2))
+    replies = [(3, 1, 0, "interested"), (2, 2, None, None), (1, 1, 0, "out_of_office"), (2, 1, 0, "bounce")]
+    assert first_replies(replies) == (FirstReply(1, 1, 0), FirstReply(2, 2, None))
 
 
 def test_of_replies_at_the_same_time_the_lower_step_is_the_first() -> None:
-    assert first_replies([(1, 2, None), (1, 1, "bounce")]) == (FirstReply(1, 1), FirstReply(1, 2))
+    replies = [(1, 2, 0, None), (1, 1, 5, "bounce")]
+    assert first_replies(replies) == (FirstReply(1, 1, 5), FirstReply(1, 2, 0))
+
+
+def test_of_replies_at_the_same_time_in_one_step_the_one_to_the_earliest_send_is_the_first() -> None:
+    replies = [(3, 1, None, None), (3, 1, 2, None), (3, 1, 1, "bounce")]
+    assert first_replies(replies) == (FirstReply(3, 1, 1), FirstReply(3, 1, 2))
 
 
 def test_a_lead_without_replies_has_no_first_one() -> None:
     assert first_replies([]) == (None, None)
-    assert first_replies([(1, 1, "bounce")]) == (FirstReply(1, 1), None)
+    assert first_replies([(1, 1, 0, "bounce")]) == (FirstReply(1, 1, 0), None)
 
 
 def test_a_rate_says_what_it_is_made_of_in_six_decimals() -> None:

@@ -43,7 +43,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_ships_what_is_not_python(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    shipped = {str(path.relative_to(ROOT)) for path in (ROOT / "receiver").rglob("*.sql")}
+    kinds = ("*.sql", "*.html", "*.css")
+    shipped = {str(path.relative_to(ROOT)) for kind in kinds for path in (ROOT / "receiver").rglob(kind)}
     assert shipped | {"receiver/py.typed", "receiver/LICENSE"} <= set(names)
     assert not [name for name in names if name.startswith("tests")]
 

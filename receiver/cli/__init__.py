@@ -18,6 +18,7 @@ COMMANDS = {
     "campaigns": "receiver.cli.campaigns",
     "config": "receiver.cli.config",
     "demo": "receiver.cli.demo",
+    "export": "receiver.cli.export",
     "health": "receiver.cli.health",
     "keys": "receiver.cli.keys",
     "leads": "receiver.cli.leads",

@@ -45,12 +45,13 @@ class ProgressView:
             self._bars.stop()
 
     def show(self, done: int, total: int) -> None:
-        done = min(done, total)
+        """How far it is; a `total` of 0 is one that is not known."""
+        done = min(done, total or done)
         if self._bars is not None:
             self._bars.update(self._task, completed=done, total=total or None)
         elif time.monotonic() - self._last_line_s >= _LINE_EVERY_S:
             self._last_line_s = time.monotonic()
-            say(f"{self._title}: {done:,} of {total:,}")
+            say(f"{self._title}: {done:,} of {total:,}" if total else f"{self._title}: {done:,}")
 
 
 def watched(title: str, work: Callable[[Progress], T]) -> T:
@@ -68,9 +69,13 @@ def watched(title: str, work: Callable[[Progress], T]) -> T:
     thread = threading.Thread(target=run)
     with ProgressView(title) as view:
         thread.start()
-        while thread.is_alive():
-            thread.join(_POLL_S)
-            view.show(progress.done, progress.total)
+        try:
+            while thread.is_alive():
+                thread.join(_POLL_S)
+                view.show(progress.done, progress.total)
+        finally:
+            progress.stopped = True  # by Ctrl-C; work that is done takes no notice
+            thread.join()
     if errors:
         raise errors[0]
     return results[0]

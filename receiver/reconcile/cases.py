@@ -26,7 +26,7 @@ from receiver.reconcile.drift import (
 from receiver.reconcile.ledger import Bucket, Counts, Curve
 from receiver.reconcile.losses import Gap, Losses
 from receiver.reconcile.settled import fold_settled
-from receiver.reconcile.stretches import not_accepting
+from receiver.reconcile.stretches import Stretch, not_accepting
 from receiver.storage.sqlite import reconciliation as rows
 
 # Which kind of webhook tells of a figure.
@@ -75,17 +75,23 @@ def circumstances(conn: sqlite3.Connection, pins: Pins, now_ms: int, speed: floa
     """What holds for all campaigns at once."""
     oldest = rows.oldest_open_gap(conn)
     since = min(now_ms - _STRETCHES_MS, oldest if oldest is not None else now_ms)
-    stretches = [[row["started_at"], row["last_at"], row["stopped"]] for row in rows.accepting(conn, since)]
-    since = max(since, min((start for start, _, _ in stretches), default=now_ms))
-    if stretches and not stretches[-1][2] and now_ms - stretches[-1][1] < _HEARTBEAT_MS * max(1.0, speed):
-        stretches[-1][1] = max(stretches[-1][1], now_ms)
-    closed = not_accepting(
-        [(start, end) for start, end, _ in stretches],
-        [(row["started_at"], row["last_at"]) for row in rows.refusing(conn, since)],
-        since,
-        now_ms,
-    )
+    stretches = accepting_until(conn, since, now_ms, speed)
+    since = max(since, min((start for start, _ in stretches), default=now_ms))
+    closed = not_accepting(stretches, refusing(conn, since), since, now_ms)
     return Circumstances(definitions(conn, pins), closed, timestamps(conn) == "restamped")
+
+
+def accepting_until(conn: sqlite3.Connection, since: int, now_ms: int, speed: float = 1.0) -> list[Stretch]:
+    """Stretches of acceptance that end after `since`; the one that is being extended lasts until now."""
+    found = [[row["started_at"], row["last_at"], row["stopped"]] for row in rows.accepting(conn, since)]
+    if found and not found[-1][2] and now_ms - found[-1][1] < _HEARTBEAT_MS * max(1.0, speed):
+        found[-1][1] = now_ms
+    return [(start, end) for start, end, _ in found]
+
+
+def refusing(conn: sqlite3.Connection, since: int) -> list[Stretch]:
+    """Stretches in which deliveries were refused that end after `since`."""
+    return [(row["started_at"], row["last_at"]) for row in rows.refusing(conn, since)]
 
 
 def load(conn: sqlite3.Connection, campaign: int, campaign_id: str) -> Case | None:

@@ -1,10 +1,13 @@
 """The shapes of the answers, for the route table and for the tests that hold answers against them."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from receiver.web.params import DriftStatus
+
+# Of a field that is there when it is asked for. A factory: a schema would name any other default.
+_ABSENT: Any = Field(default_factory=lambda: None)
 
 
 class Answer(BaseModel):
@@ -134,10 +137,101 @@ class CampaignsAnswer(Stamped):
     next_cursor: str | None
 
 
-class Step(Figures):
-    """One step; null stands for messages whose step is not known."""
+class Chosen(Answer):
+    """An object that has only the fields that were asked for."""
+
+
+class SeriesRow(Chosen):
+    """A bucket, and group: the figures asked, and how far they can be trusted.
+
+    `time` is null for replies whose send is not held, and for nothing else.
+    """
+
+    time: str | None
+    campaign_id: str = _ABSENT
+    step: int | None = _ABSENT
+    sent: int | None = _ABSENT
+    attempted: int | None = _ABSENT
+    accepted: int | None = _ABSENT
+    contacted: int | None = _ABSENT
+    bounced: int | None = _ABSENT
+    bounced_hard: int | None = _ABSENT
+    bounced_soft: int | None = _ABSENT
+    replies: int | None = _ABSENT
+    replied: int | None = _ABSENT
+    replied_human: int | None = _ABSENT
+    starts: int | None = _ABSENT
+    lost: int | None
+    lost_bounced: int | None = _ABSENT
+    lost_replied: int | None = _ABSENT
+    ended: bool | None
+    settled: bool | None
+    receiver_up: float | None
+    coverage: float | None
+
+
+class SeriesQuery(Answer):
+    """A question as it was understood; `from` and `to` are edges of buckets. No `campaign_id`: all."""
+
+    figures: list[str]
+    interval: Literal["15m", "hour", "day", "week", "month"]
+    timezone: str
+    from_: str = Field(alias="from")
+    to: str
+    campaign_id: list[str] | None
+    group_by: Literal["campaign", "step"] | None
+    basis: Literal["event", "send"]
+
+
+class SeriesAnswer(Stamped):
+    """`GET /v1/series`."""
+
+    query: SeriesQuery
+    data: list[SeriesRow]
+
+
+class Period(Answer):
+    """What was observed in a half-open range, and the rates of the messages sent in it."""
+
+    from_: str | None = Field(alias="from")
+    to: str | None
+    observed: CampaignFigures
+    rates: Rates
+
+
+class RateChanges(Answer):
+    """Differences of the rates' values."""
+
+    bounce_rate: float | None
+    hard_bounce_rate: float | None
+    reply_rate: float | None
+    lead_reply_rate: float | None
+    human_reply_rate: float | None
+
+
+class Change(Answer):
+    """Current less previous; null when either is."""
+
+    observed: CampaignFigures
+    rates: RateChanges
+
+
+class SummaryAnswer(Period, Stamped):
+    """`GET /v1/summary`; without `compare` there is no previous period and no change."""
+
+    previous: Period | None
+    change: Change | None
+
+
+class Numbered(Answer):
+    """What belongs to a step; null stands for messages whose step is not known."""
 
     step: int | None
+
+
+class Step(Figures, Numbered):
+    """One step with its figures. The fields of the last base come first."""
+
     rates: Rates
 
 

@@ -1,7 +1,7 @@
 """Campaigns and their steps, answered from the totals."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,11 +9,12 @@ from receiver.errors import CampaignNotFoundError
 from receiver.events import STEP_NONE
 from receiver.figures import OBSERVED, held_rates, rates
 from receiver.reconcile.books import Books
-from receiver.reconcile.standings import Standing
+from receiver.reconcile.standings import Standing, standings
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
+from receiver.web.paging import asked_limit, every
 from receiver.web.params import (
     SORTS,
     CampaignBody,
@@ -70,6 +71,31 @@ class Campaigns:
         return {"data": await self._readers.run(_steps, self._comparison, call.path["campaign_id"])}
 
 
+def campaign_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:
+    """All campaigns that were asked for, in the order that was asked for."""
+    wanted = filter_of(call.params, call.now_ms)
+    for row in every(_rows_of, _after, conn, wanted, asked_limit(call.params)):
+        yield campaign_json(conn, row, _standing(conn, call, row["id"]), call.now_ms)
+
+
+def step_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:
+    """The steps of a campaign. Raises CampaignNotFoundError."""
+    number = known(conn, call.path["campaign_id"])["id"]
+    yield from _of_steps(conn, number, _standing(conn, call, number))
+
+
+def _standing(conn: sqlite3.Connection, call: Call, number: int) -> Standing | None:
+    return next(iter(standings(conn, call.pins, call.now_ms, call.speed, [number])), None)
+
+
+def _rows_of(conn: sqlite3.Connection, wanted: reads.CampaignFilter, limit: int) -> list[reads.Row]:
+    return reads.campaigns(conn, replace(wanted, limit=limit))
+
+
+def _after(wanted: reads.CampaignFilter, last: reads.Row) -> reads.CampaignFilter:
+    return replace(wanted, after_place=last["place"], after_id=last["campaign_id"])
+
+
 def known(conn: sqlite3.Connection, campaign_id: str) -> reads.Row:
     """A campaign that is known. Raises CampaignNotFoundError."""
     row = reads.campaign(conn, campaign_id)
@@ -98,9 +124,12 @@ def known_campaign(conn: sqlite3.Connection, comparison: Comparison, campaign_id
 def _steps(conn: sqlite3.Connection, comparison: Comparison, campaign_id: str) -> list[dict[str, Any]]:
     with reads.at_once(conn):
         number = known(conn, campaign_id)["id"]
-        older = misses_older(comparison.of(conn, [number]).get(number))
-        unsent = reads.hard_without_send(conn, number) if older else None
-        steps = reads.steps(conn, number)
+        return _of_steps(conn, number, comparison.of(conn, [number]).get(number))
+
+
+def _of_steps(conn: sqlite3.Connection, number: int, standing: Standing | None) -> list[dict[str, Any]]:
+    unsent = reads.hard_without_send(conn, number) if misses_older(standing) else None
+    steps = reads.steps(conn, number)
     lowest = next((step["step"] for step in steps if step["sent"]), None)
     return [_step_json(step, lowest, unsent) for step in steps]
 

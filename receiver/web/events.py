@@ -1,12 +1,15 @@
 """Events of the ledger, one row each."""
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from receiver.events import EVENT_NAMES, STEP_NONE, Kind, Origin
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
+from receiver.web.paging import asked_limit, every
 from receiver.web.params import EventsParams, decode_cursor, encode_cursor, time_parameter
 from receiver.web.times import rfc3339
 
@@ -19,20 +22,38 @@ class Events:
 
     async def list(self, call: Call) -> dict[str, Any]:
         params: EventsParams = call.params
-        cursor = decode_cursor(params.cursor, int)
-        wanted = reads.EventFilter(
-            limit=params.limit + 1,
-            event=params.event,
-            campaign_id=params.campaign_id,
-            message_id=params.message_id,
-            from_ms=time_parameter("from", params.from_, call.now_ms),
-            to_ms=time_parameter("to", params.to, call.now_ms),
-            before=cursor[0] if cursor else None,
-        )
-        rows = await self._readers.run(reads.events, wanted)
+        rows = await self._readers.run(reads.events, _filter(params, call.now_ms))
         page = rows[: params.limit]
         next_cursor = encode_cursor(page[-1]["seq"]) if len(rows) > params.limit else None
         return {"data": [_event_json(row) for row in page], "next_cursor": next_cursor}
+
+
+def event_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:
+    """All events that were asked for, newest first."""
+    wanted = _filter(call.params, call.now_ms)
+    for row in every(_rows_of, _after, conn, wanted, asked_limit(call.params)):
+        yield _event_json(row)
+
+
+def _filter(params: EventsParams, now_ms: int) -> reads.EventFilter:
+    cursor = decode_cursor(params.cursor, int)
+    return reads.EventFilter(
+        limit=params.limit + 1,
+        event=params.event,
+        campaign_id=params.campaign_id,
+        message_id=params.message_id,
+        from_ms=time_parameter("from", params.from_, now_ms),
+        to_ms=time_parameter("to", params.to, now_ms),
+        before=cursor[0] if cursor else None,
+    )
+
+
+def _rows_of(conn: sqlite3.Connection, wanted: reads.EventFilter, limit: int) -> list[reads.Row]:
+    return reads.events(conn, replace(wanted, limit=limit))
+
+
+def _after(wanted: reads.EventFilter, last: reads.Row) -> reads.EventFilter:
+    return replace(wanted, before=last["seq"])
 
 
 def _event_json(row: Mapping[str, Any]) -> dict[str, Any]:

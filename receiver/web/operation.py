@@ -1,24 +1,31 @@
 """What the route table is made of: an operation with its access, its parameters and its answer."""
 
-from collections.abc import Awaitable, Callable
+import sqlite3
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
 
+from receiver.reconcile.cases import Pins
 from receiver.web.access import Role
 from receiver.web.params import NoParams, Params
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request on its way to a handler, checked: parameters, body, path parts, role, and "now"."""
+    """One request on its way to a handler, checked: parameters, body, path parts, role, and "now".
+
+    `speed` is the clock's; `pins` are the meanings of Leadterra's counters that the settings give.
+    """
 
     params: Any
     body: Any
     path: dict[str, str]
     role: Role
     now_ms: int
+    speed: float = 1.0
+    pins: Pins = field(default_factory=Pins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,23 @@ class Raw:
 
     content: bytes
     content_type: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A list whose rows are also written as CSV and NDJSON, over HTTP and by `export`.
+
+    `rows` yields them all, or the `limit` that was asked for, from one reading transaction; `row` is their
+    model, of which `fields` says which ones a call has, if not all. `path` names the parts of the path.
+    """
+
+    name: str
+    params: type[Params]
+    row: type[BaseModel]
+    rows: Callable[[sqlite3.Connection, Call], Iterator[Mapping[str, Any]]]
+    path: tuple[str, ...] = ()
+    fields: Callable[[Call], Collection[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +68,9 @@ Handler = Callable[[Call], Awaitable[dict[str, Any] | Raw | Answered]]
 class Operation:
     """One method of one path. `other_status` is one that a handler gives instead of `status`.
 
-    `answer` describes the JSON that `handler` returns. `stamped` answers carry `as_of` and
-    `settled_until`; `cached` ones an ETag.
+    `answer` describes the JSON that `handler` returns; one with a `table` also answers CSV and NDJSON.
+    `stamped` answers carry `as_of` and `settled_until`; `cached` ones an ETag. `errors` are the codes of
+    problems beyond those that follow from access, parameters, body and the like.
     """
 
     method: str
@@ -60,4 +85,6 @@ class Operation:
     other_status: int | None = None
     stamped: bool = False
     cached: bool = False
+    table: Table | None = None
+    media_type: str = "application/json"
     errors: tuple[str, ...] = field(default=())

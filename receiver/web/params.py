@@ -4,7 +4,8 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from datetime import UTC, tzinfo
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import orjson
@@ -13,6 +14,9 @@ from pydantic.fields import FieldInfo
 
 from receiver.errors import InvalidParameterError
 from receiver.figures import OBSERVED, RATES
+from receiver.storage.sqlite.series import Basis, Group
+from receiver.web.buckets import ZONES_ALLOWED, Interval
+from receiver.web.formats import Format
 from receiver.web.times import ALLOWED as TIMES
 from receiver.web.times import parse_time
 
@@ -36,6 +40,8 @@ DriftStatus = Literal["in_sync", "settling", "missing", "surplus", "unknown"]
 CAMPAIGN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 CAMPAIGN_IDS = "1 to 128 letters, digits and _ . : -"
 QUARANTINE_REASONS: tuple[str, ...] = get_args(Reason)
+USUAL = ("sent", "bounced", "replied")
+FIGURES_ALLOWED = f"a comma list, each once, of {', '.join(OBSERVED)}"
 SORTS = (*OBSERVED, *RATES, "campaign_id", "last_event_at")
 
 
@@ -67,6 +73,12 @@ Cursor = Annotated[
     str | None, Field(max_length=2000, json_schema_extra={"allowed": "a next_cursor of an earlier answer"})
 ]
 Time = Annotated[str | None, Field(max_length=40, json_schema_extra={"allowed": TIMES})]
+CampaignIds = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=128)], ...],
+    Field(json_schema_extra={"allowed": "a campaign id of 1 to 128 characters"}),
+]
+Zone = Annotated[str, Field(max_length=100, json_schema_extra={"allowed": ZONES_ALLOWED})]
+RowFormat = Annotated[Format | None, Field(json_schema_extra={"allowed": "json, csv or ndjson"})]
 
 
 class CampaignsParams(Params):
@@ -82,6 +94,36 @@ class CampaignsParams(Params):
     active_to: Time = None
     limit: Limit = 100
     cursor: Cursor = None
+    format: RowFormat = None
+
+
+class SeriesParams(Params):
+    """`GET /v1/series`."""
+
+    figures: Annotated[str, Field(max_length=200, json_schema_extra={"allowed": FIGURES_ALLOWED})] = ",".join(USUAL)
+    interval: Interval = Field(Interval.DAY, json_schema_extra={"allowed": "15m, hour, day, week or month"})
+    timezone: Zone = "UTC"
+    from_: Time = Field("-30d", alias="from")
+    to: Time = "now"
+    campaign_id: CampaignIds = ()
+    group_by: Group | None = allowed("campaign or step")
+    basis: Basis = Field(Basis.EVENT, json_schema_extra={"allowed": "event or send"})
+    format: RowFormat = None
+
+
+class SummaryParams(Params):
+    """`GET /v1/summary`."""
+
+    from_: Time = Field(None, alias="from")
+    to: Time = None
+    timezone: Zone = "UTC"
+    compare: Literal["previous"] | None = allowed("previous")
+
+
+class StepsParams(Params):
+    """`GET /v1/campaigns/{campaign_id}/steps`."""
+
+    format: RowFormat = None
 
 
 class EventsParams(Params):
@@ -98,6 +140,7 @@ class EventsParams(Params):
     to: Time = None
     limit: Limit = 100
     cursor: Cursor = None
+    format: RowFormat = None
 
 
 class QuarantineParams(Params):
@@ -106,6 +149,7 @@ class QuarantineParams(Params):
     reason: Reason | None = allowed(", ".join(QUARANTINE_REASONS[:-1]) + " or conflict")
     limit: Limit = 100
     cursor: Cursor = None
+    format: RowFormat = None
 
 
 class RetryBody(Params):
@@ -170,7 +214,8 @@ class CampaignBody(Params):
 
 def parse_query(model: type[M], query: bytes) -> M:
     """The parameters of a query string. Raises InvalidParameterError."""
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    repeatable = {field.alias or name for name, field in model.model_fields.items() if is_repeatable(field)}
     if query.count(b"&") >= _PARAMETERS_MAX:
         text = f"The query string has more than {_PARAMETERS_MAX} parameters; send fewer."
         raise InvalidParameterError("query", text)
@@ -179,10 +224,18 @@ def parse_query(model: type[M], query: bytes) -> M:
     except ValueError as error:
         raise InvalidParameterError("query", "The query string is not valid percent-encoded UTF-8.") from error
     for name, value in pairs:
+        if name in repeatable:
+            values.setdefault(name, []).append(value)
+            continue
         if name in values:
             raise InvalidParameterError(name, f"{_shown(name)} is given more than once; give it once.")
         values[name] = value
-    return _validate(model, values)
+    return parse_values(model, values)
+
+
+def is_repeatable(field: FieldInfo) -> bool:
+    """Whether a query string may give a parameter several times: its values are a tuple."""
+    return get_origin(field.annotation) is tuple
 
 
 def parse_json(model: type[M], body: bytes) -> M:
@@ -193,10 +246,11 @@ def parse_json(model: type[M], body: bytes) -> M:
         raise InvalidParameterError("body", "The body is not JSON; send an object.") from error
     if not isinstance(values, dict):
         raise InvalidParameterError("body", "The body is not a JSON object; send one.")
-    return _validate(model, values)
+    return parse_values(model, values)
 
 
-def _validate(model: type[M], values: Mapping[str, Any]) -> M:
+def parse_values(model: type[M], values: Mapping[str, Any]) -> M:
+    """The parameters of named values. Raises InvalidParameterError."""
     known = {field.alias or name: field for name, field in model.model_fields.items()}
     for name in values:
         if name not in known:
@@ -205,10 +259,12 @@ def _validate(model: type[M], values: Mapping[str, Any]) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        name = str(error.errors(include_url=False, include_context=False)[0]["loc"][0])
+        first, *place = error.errors(include_url=False, include_context=False)[0]["loc"]
+        name, field = str(first), known[str(first)]
         if name not in values:
-            raise InvalidParameterError(name, f"'{name}' is missing; use {_what_is_allowed(known[name])}.") from None
-        raise refusal(name, values[name], _what_is_allowed(known[name])) from None
+            raise InvalidParameterError(name, f"'{name}' is missing; use {_what_is_allowed(field)}.") from None
+        value = values[name][int(place[0])] if place and is_repeatable(field) else values[name]
+        raise refusal(name, value, _what_is_allowed(field)) from None
 
 
 def _what_is_allowed(field: FieldInfo) -> str:
@@ -252,11 +308,11 @@ def _fits(value: object, kind: type | tuple[type, ...]) -> bool:
     return isinstance(value, kind)
 
 
-def time_parameter(name: str, text: str | None, now_ms: int) -> int | None:
-    """Epoch milliseconds of a time parameter. Raises InvalidParameterError."""
+def time_parameter(name: str, text: str | None, now_ms: int, zone: tzinfo = UTC) -> int | None:
+    """Epoch milliseconds of a time parameter; dates and days are those of `zone`. Raises InvalidParameterError."""
     if text is None:
         return None
-    found = parse_time(text, now_ms)
+    found = parse_time(text, now_ms, zone)
     if found is None:
         raise refusal(name, text, TIMES)
     return found

@@ -1,5 +1,8 @@
 """What is kept and not counted: listing it, and reading it again."""
 
+import sqlite3
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from receiver.errors import InvalidParameterError
@@ -7,6 +10,7 @@ from receiver.ingest.quarantine import Retrying
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
+from receiver.web.paging import asked_limit, every
 from receiver.web.params import QuarantineParams, RetryBody, decode_cursor, encode_cursor
 from receiver.web.times import rfc3339
 
@@ -25,8 +29,7 @@ class Quarantine:
         rows = await self._readers.run(reads.quarantine, params.reason, before, params.limit + 1)
         page = rows[: params.limit]
         next_cursor = encode_cursor(page[-1]["id"]) if len(rows) > params.limit else None
-        data = [{**row, "received_at": rfc3339(row["received_at"])} for row in map(dict, page)]
-        return {"data": data, "next_cursor": next_cursor}
+        return {"data": [_row_json(row) for row in page], "next_cursor": next_cursor}
 
     async def retry(self, call: Call) -> dict[str, Any]:
         body: RetryBody = call.body
@@ -35,3 +38,24 @@ class Quarantine:
         if body.ids is not None:
             return dict(await self._retrying.of_ids(body.ids))
         return dict(await self._retrying.of_reason(body.reason))
+
+
+def quarantine_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:
+    """All that waits in quarantine, newest first."""
+    params: QuarantineParams = call.params
+    cursor = decode_cursor(params.cursor, int)
+    read = partial(_rows_of, params.reason)
+    for row in every(read, _before, conn, cursor[0] if cursor else None, asked_limit(params)):
+        yield _row_json(row)
+
+
+def _rows_of(reason: str | None, conn: sqlite3.Connection, before: int | None, limit: int) -> list[reads.Row]:
+    return reads.quarantine(conn, reason, before, limit)
+
+
+def _before(_: int | None, last: reads.Row) -> int | None:
+    return int(last["id"])
+
+
+def _row_json(row: reads.Row) -> dict[str, Any]:
+    return {**row, "received_at": rfc3339(row["received_at"])}

@@ -12,8 +12,11 @@ from starlette.types import Receive, Scope, Send
 
 from receiver.clock import Clock
 from receiver.errors import ReceiverError
+from receiver.reconcile.cases import Pins
 from receiver.web.access import Access, Credentials, Role
 from receiver.web.body import BodyReader, Refusal
+from receiver.web.exports import Download, Exports, file_name
+from receiver.web.formats import CONTENT_TYPES, Format, negotiated
 from receiver.web.operation import Answered, Call, Operation, Raw
 from receiver.web.params import NoParams, Params, parse_json, parse_query
 from receiver.web.problems import HEADERS, headers_of, internal, is_fault, problem, problem_of
@@ -29,11 +32,13 @@ _MINUTE_MS = 60_000
 _RETRY_AFTER_S = 5
 _CACHE = (b"cache-control", b"private, no-cache")
 
+NO_PINS = Pins()
+
 Headers = list[tuple[bytes, bytes]]
 
 
 class Surroundings:
-    """What every resource needs: time, access, body limits, request ids, and the data's version."""
+    """What every resource needs: time, access, body limits, request ids, exports, and the data's version."""
 
     def __init__(
         self,
@@ -41,13 +46,17 @@ class Surroundings:
         access: Access,
         reader: BodyReader,
         request_ids: RequestIds,
+        exports: Exports,
         version: Callable[[], str],
+        pins: Pins = NO_PINS,
     ) -> None:
         self.clock = clock
         self.access = access
         self.reader = reader
         self.request_ids = request_ids
+        self.exports = exports
         self.version = version
+        self.pins = pins
 
 
 class Resource:
@@ -58,6 +67,8 @@ class Resource:
         if "GET" in self._operations:
             self._operations = {**self._operations, "HEAD": self._operations["GET"]}
         self._allow = ", ".join([*self._operations, "OPTIONS"]).encode()
+        has_table = any(operation.table for operation in operations)
+        self._vary = (b"vary", b"Accept, Accept-Encoding" if has_table else b"Accept-Encoding")
         self._around = surroundings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,7 +82,10 @@ class Resource:
             log.exception("request_failed", request_id=request_id.decode(), exc_info=error)
             status, content = internal()
             extra = list(HEADERS)
-        extra += [(b"vary", b"Accept-Encoding"), (b"x-request-id", request_id)]
+        extra += [self._vary, (b"x-request-id", request_id)]
+        if isinstance(content, Download):
+            await _send_download(content, headers, extra, send, with_body=scope["method"] != "HEAD")
+            return
         content = await _compressed(content, headers, extra)
         if status not in (204, 304):
             extra.append((b"content-length", b"%d" % len(content)))
@@ -89,7 +103,7 @@ class Resource:
 
     async def _answer(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
-    ) -> tuple[int, Headers, bytes]:
+    ) -> tuple[int, Headers, "bytes | Download"]:
         method = scope["method"]
         if method == "OPTIONS":
             return 204, [(b"allow", self._allow)], b""
@@ -103,17 +117,23 @@ class Resource:
         body = await self._body(operation, headers, receive)
         now = self._around.clock.now_ms()
         stamps = _stamps(now) if operation.stamped else []
-        etag = self._etag(scope, role, now) if operation.cached else None
+        format_ = _format(operation, params, scope)
+        etag = self._etag(scope, role, now, format_) if operation.cached else None
         if etag is not None and _is_known(etag, headers.get(b"if-none-match")):
             return 304, [_CACHE, (b"etag", etag), *stamps], b""
-        call = Call(params, body, scope.get("path_params", {}), role, now)
+        around = self._around
+        call = Call(params, body, scope.get("path_params", {}), role, now, around.clock.speed, around.pins)
+        if etag is not None:
+            stamps.append((b"etag", etag))
+        if operation.table is not None and format_ is not Format.JSON:
+            stamps.append(_named(file_name(operation.table, call, format_)))
+            download = await self._around.exports.make(operation.table, call, format_, receive)
+            return 200, [(b"content-type", CONTENT_TYPES[format_].encode()), _CACHE, *stamps], download
         answer = await operation.handler(call)
         status = answer.status if isinstance(answer, Answered) else operation.status
         content, content_type = _rendered(answer, operation, now)
-        answer_headers = [(b"content-type", content_type), _CACHE, *stamps]
-        if etag is not None:
-            answer_headers.append((b"etag", etag))
-        return status, answer_headers, content
+        more = answer.headers if isinstance(answer, Raw) else ()
+        return status, [(b"content-type", content_type), _CACHE, *stamps, *more], content
 
     async def _body(self, operation: Operation, headers: Mapping[bytes, bytes], receive: Receive) -> Params:
         if operation.body is None:
@@ -124,8 +144,8 @@ class Resource:
             raise _UnreadError(body, self._around.reader)
         return parse_json(operation.body, body)
 
-    def _etag(self, scope: Scope, role: Role, now_ms: int) -> bytes:
-        parts = (self._around.version(), scope["path"], role.name, str(now_ms // _MINUTE_MS))
+    def _etag(self, scope: Scope, role: Role, now_ms: int, format_: Format) -> bytes:
+        parts = (self._around.version(), scope["path"], role.name, str(now_ms // _MINUTE_MS), format_)
         digest = hashlib.sha256("\0".join(parts).encode() + b"\0" + scope["query_string"])
         return b'W/"%s"' % digest.hexdigest()[:32].encode()
 
@@ -165,6 +185,38 @@ def _credentials(scope: Scope, headers: Mapping[bytes, bytes]) -> Credentials:
     client = scope["client"]
     host = headers.get(b"host", b"").decode("latin-1")
     return Credentials(headers.get(b"authorization"), host, client[0] if client else "")
+
+
+def _format(operation: Operation, params: Params, scope: Scope) -> Format:
+    """What the parameter says, else what `Accept` likes best."""
+    if operation.table is None:
+        return Format.JSON
+    asked: Format | None = getattr(params, "format", None)
+    if asked is not None:
+        return asked
+    accepts = [value for name, value in scope["headers"] if name == b"accept"]
+    return negotiated(b",".join(accepts).decode("latin-1"))
+
+
+def _named(name: str) -> tuple[bytes, bytes]:
+    return b"content-disposition", f'attachment; filename="{name}"'.encode()
+
+
+async def _send_download(
+    download: Download, headers: Mapping[bytes, bytes], answer_headers: Headers, send: Send, *, with_body: bool
+) -> None:
+    compressed = download.is_worth_compressing and _takes_gzip(headers.get(b"accept-encoding", b""))
+    if compressed:
+        answer_headers.append((b"content-encoding", b"gzip"))
+    answer_headers.append((b"content-length", b"%d" % download.length(compressed=compressed)))
+    try:
+        await send({"type": "http.response.start", "status": 200, "headers": answer_headers})
+        if with_body:
+            await download.send(send, compressed=compressed)
+        else:
+            await send({"type": "http.response.body", "body": b""})
+    finally:
+        download.close()
 
 
 def _stamps(now_ms: int) -> Headers:

@@ -6,9 +6,10 @@ from itertools import groupby
 
 from starlette.routing import Route, Router
 
-from receiver.web import answers, params
+from receiver.web import answers, params, tables
 from receiver.web.access import Role
 from receiver.web.campaigns import Campaigns
+from receiver.web.docs import Docs
 from receiver.web.drift import Drift
 from receiver.web.events import Events
 from receiver.web.operation import Operation
@@ -17,6 +18,8 @@ from receiver.web.quarantine import Quarantine
 from receiver.web.rebuild import Rebuild
 from receiver.web.reconciliations import Reconciliations
 from receiver.web.resource import NotFound, Resource, Surroundings
+from receiver.web.series import Series
+from receiver.web.summary import Summary
 from receiver.web.webhook import Webhook
 
 WEBHOOK_PATH = "/webhooks/leadterra"
@@ -34,10 +37,22 @@ class Handlers:
     quarantine: Quarantine
     rebuild: Rebuild
     operations: Operations
+    series: Series
+    summary: Summary
 
 
-def table(do: Handlers) -> list[Operation]:
+def table(do: Handlers, root_path: str = "") -> list[Operation]:
     """All operations but the webhook, which has an endpoint of its own."""
+    operations = _of_data(do)
+    docs = Docs(operations, WEBHOOK_PATH, root_path)
+    operations += [
+        Operation("GET", "/openapi.json", "This description of the API.", docs.openapi, Role.ANALYST),
+        Operation("GET", "/docs", "The same as a page.", docs.page, Role.ANALYST, media_type="text/html"),
+    ]
+    return operations
+
+
+def _of_data(do: Handlers) -> list[Operation]:
     return [
         Operation(
             "GET",
@@ -49,6 +64,7 @@ def table(do: Handlers) -> list[Operation]:
             answer=answers.CampaignsAnswer,
             stamped=True,
             cached=True,
+            table=tables.CAMPAIGNS,
         ),
         Operation(
             "POST",
@@ -79,9 +95,11 @@ def table(do: Handlers) -> list[Operation]:
             "A campaign's figures by step of its sequence.",
             do.campaigns.steps,
             Role.ANALYST,
+            params=params.StepsParams,
             answer=answers.StepsAnswer,
             stamped=True,
             cached=True,
+            table=tables.STEPS,
             errors=("campaign_not_found",),
         ),
         Operation(
@@ -104,6 +122,17 @@ def table(do: Handlers) -> list[Operation]:
             Role.ANALYST,
             params=params.DriftParams,
             answer=answers.DriftAnswer,
+            stamped=True,
+            cached=True,
+        ),
+        Operation(
+            "GET",
+            "/v1/summary",
+            "Figures and rates of all campaigns in a range, and how they changed.",
+            do.summary.one,
+            Role.ANALYST,
+            params=params.SummaryParams,
+            answer=answers.SummaryAnswer,
             stamped=True,
             cached=True,
         ),
@@ -133,6 +162,19 @@ def table(do: Handlers) -> list[Operation]:
         ),
         Operation(
             "GET",
+            "/v1/series",
+            "Figures over time, by campaign or step, with how far each bucket can be trusted.",
+            do.series.list,
+            Role.ANALYST,
+            params=params.SeriesParams,
+            answer=answers.SeriesAnswer,
+            stamped=True,
+            cached=True,
+            table=tables.SERIES,
+            errors=("too_many_rows", "campaign_not_found"),
+        ),
+        Operation(
+            "GET",
             "/v1/events",
             "Events of the ledger while the journal keeps their bodies, newest first.",
             do.events.list,
@@ -141,6 +183,7 @@ def table(do: Handlers) -> list[Operation]:
             answer=answers.EventsAnswer,
             stamped=True,
             cached=True,
+            table=tables.EVENTS,
         ),
         Operation(
             "GET",
@@ -152,6 +195,7 @@ def table(do: Handlers) -> list[Operation]:
             answer=answers.QuarantineAnswer,
             stamped=True,
             cached=True,
+            table=tables.QUARANTINE,
         ),
         Operation(
             "POST",
@@ -162,6 +206,7 @@ def table(do: Handlers) -> list[Operation]:
             body=params.RetryBody,
             answer=answers.RetryAnswer,
             stamped=True,
+            errors=("query_timeout",),
         ),
         Operation(
             "POST",
@@ -197,9 +242,16 @@ def table(do: Handlers) -> list[Operation]:
             do.operations.readyz,
             Role.OPEN,
             answer=answers.StatusAnswer,
-            errors=("unavailable",),
+            errors=("unavailable", "query_timeout"),
         ),
-        Operation("GET", "/metrics", "The service's metrics, for Prometheus.", do.operations.metrics, Role.OPEN),
+        Operation(
+            "GET",
+            "/metrics",
+            "The service's metrics, for Prometheus.",
+            do.operations.metrics,
+            Role.OPEN,
+            media_type="text/plain",
+        ),
     ]
 
 

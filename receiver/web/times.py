@@ -1,12 +1,14 @@
 """Times at the edge: what a parameter may say, and how an answer says it."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from receiver.events import LATE_HORIZON_MS
 from receiver.leadterra.payloads import epoch_ms
+from receiver.web.buckets import first_instant
 
 _MINUTE_MS = 60_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RELATIVE = re.compile(r"-(\d{1,6})([mhdw])", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EPOCH_MS = re.compile(r"\d{1,14}", re.ASCII)
@@ -29,22 +31,36 @@ def settled_until(now_ms: int) -> int:
     return (now_ms - LATE_HORIZON_MS) // _MINUTE_MS * _MINUTE_MS
 
 
-def parse_time(text: str, now_ms: int) -> int | None:
-    """Epoch milliseconds of a time parameter; None when it is not one. Days are days of UTC."""
+def parse_time(text: str, now_ms: int, zone: tzinfo = UTC) -> int | None:
+    """Epoch milliseconds of a time parameter; None when it is not one.
+
+    A date is the first instant of that day in `zone`, and `-7d` and `-2w` go back whole days there: the same
+    time by the clock on the wall. `-30m` is minutes, as `-6h` is hours, and both are as long as they always are.
+    """
     if text == "now":
         return now_ms
     if match := _RELATIVE.fullmatch(text):
-        return _back(now_ms, int(match[1]), match[2])
+        return _back(now_ms, int(match[1]), match[2], zone)
     if _DATE.fullmatch(text):
-        return epoch_ms(f"{text}T00:00:00Z")
+        return _day(text, zone)
     if _EPOCH_MS.fullmatch(text):
         return int(text)
     return epoch_ms(text)
 
 
-def _back(now_ms: int, count: int, unit: str) -> int | None:
+def _day(text: str, zone: tzinfo) -> int | None:
     try:
-        moment = datetime.fromtimestamp(now_ms / 1000, UTC) - timedelta(**{_UNITS[unit]: count})
-    except OverflowError:
+        return first_instant(date.fromisoformat(text), zone)
+    except (ValueError, OverflowError):
         return None
-    return int(moment.timestamp() * 1000)
+
+
+def _back(now_ms: int, count: int, unit: str, zone: tzinfo) -> int | None:
+    """Python counts in wall-clock time when both sides have the same zone, so whole days are the zone's."""
+    counted_in = zone if unit in "dw" else UTC
+    try:
+        now = (_EPOCH + timedelta(milliseconds=now_ms)).astimezone(counted_in)
+        moment = now - timedelta(**{_UNITS[unit]: count})
+        return (moment.astimezone(UTC) - _EPOCH) // timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        return None

@@ -15,7 +15,7 @@ async def nothing(request: Request) -> Response:
     return Response(status_code=204)
 
 
-app = Starlette(routes=[Route("/webhooks/leadterra", nothing, methods=["POST"])])
+app = Starlette(routes=[Route("/webhooks/leadterra", nothing, methods=["GET", "POST"])])
 
 if __name__ == "__main__":
     uvicorn.run(app, port=int(sys.argv[1]), http="httptools", loop="uvloop", access_log=False, log_level="error")

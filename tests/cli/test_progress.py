@@ -1,5 +1,6 @@
 """Long work shows how far it is: a bar on a terminal, plain lines elsewhere, never on standard output."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -19,6 +20,30 @@ def test_away_from_a_terminal_there_is_a_line_now_and_then(capsys: Captured, mon
         view.show(1, 2000)
         view.show(50_000, 2000)
     assert capsys.readouterr() == ("", "Counting: 1 of 2,000\nCounting: 2,000 of 2,000\n")
+
+
+def test_work_of_unknown_length_says_how_much_is_done(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_LINE_EVERY_S", 0.0)
+    with ProgressView("Exporting") as view:
+        view.show(1234, 0)
+    assert capsys.readouterr() == ("", "Exporting: 1,234\n")
+
+
+def test_ctrl_c_stops_the_work_before_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+
+    def work(counted: Progress) -> None:
+        while not counted.stopped:
+            time.sleep(0.001)
+        ended.append(True)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ProgressView, "show", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        watched("Counting", work)
+    assert ended == [True]
 
 
 def test_short_work_says_nothing(capsys: Captured) -> None:

@@ -38,6 +38,7 @@ def test_a_command_comes_with_the_issue_that_names_it() -> None:
         "campaigns",
         "config",
         "demo",
+        "export",
         "health",
         "keys",
         "leads",

@@ -9,6 +9,9 @@ import pytest
 from receiver.errors import StorageError
 from receiver.storage.sqlite.connection import open_for_writing
 from receiver.storage.sqlite.migrate import APPLICATION_ID, migrate, steps, version
+from receiver.storage.sqlite.recount import Correction
+from tests.storage.conftest import LedgerUnderTest, bounced, sent
+from tests.storage.test_recount import HISTORY
 
 NOW = 1_749_634_200_000
 
@@ -103,3 +106,52 @@ def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
     with closing(open_for_writing(path)) as conn:
         migrate(conn, "a.db", NOW)
         assert version(conn) == len(steps())
+
+
+def of_version_1(path: Path, *bodies: bytes) -> None:
+    """A database as the first version left it: today's, without what came later."""
+    ledger = LedgerUnderTest(path)
+    ledger.each(*bodies)
+    ledger.conn.execute("DELETE FROM series WHERE campaign = 0")
+    ledger.conn.close()
+    with closing(sqlite3.connect(f"{path}.1", isolation_level=None)) as old:
+        old.executescript(steps()[0][1])
+        old.execute(f"ATTACH '{path}' AS new")
+        for (table,) in old.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall():
+            # Columns that are computed are not listed.
+            columns = ", ".join(row[1] for row in old.execute(f"PRAGMA main.table_info({table})"))
+            old.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
+    Path(f"{path}.1").replace(path)
+
+
+def test_a_ledger_of_the_first_version_is_counted_into_the_new_figures(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    of_version_1(path, *HISTORY)
+    with closing(sqlite3.connect(path)) as old:
+        assert version(old) == 1
+    ledger = LedgerUnderTest(path)
+    assert version(ledger.conn) == len(steps())
+    assert ledger.recount() == Correction()
+    assert ledger.check_journal().mismatches == 0
+    counts = [ledger.rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("shifts", "bounces")]
+    assert counts == [16, 4]
+    assert ledger.rows("SELECT count(*) FROM meta WHERE name = 'figures_behind'") == [(0,)]
+    ledger.each(sent("m5", "08:00", campaign="c"), bounced("m1"))
+    assert ledger.recount() == Correction()
+    ledger.conn.close()
+
+
+def test_a_count_that_was_killed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "old.db"
+    of_version_1(path, *HISTORY)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("receiver.storage.sqlite.migrate.correct", killed)
+        with closing(open_for_writing(path)) as conn, pytest.raises(KeyboardInterrupt):
+            migrate(conn, "old.db", NOW)
+    ledger = LedgerUnderTest(path)
+    assert ledger.recount() == Correction()
+    ledger.conn.close()

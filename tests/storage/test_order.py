@@ -1,17 +1,14 @@
 """Any order, repetition and interleaving of deliveries ends in the same figures (DESIGN, promise P3).
 
-The expected figures come from a plain recount in memory, written from the definitions and not from the
-code: it groups the bodies by identity and takes minima over all copies.
+The expected figures come from the plain recount beside this file.
 """
 
-import hashlib
-import hmac
 import json
 import shutil
 import sqlite3
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,22 +23,18 @@ from receiver.storage.deliveries import Stretch
 from receiver.storage.sqlite.connection import open_for_writing
 from receiver.storage.sqlite.migrate import migrate
 from tests.storage.conftest import NOW, LedgerUnderTest
-
-NO_STEP = 2**31
-HOUR_MS = 3_600_000
-FIGURES = (
-    "sent",
-    "attempted",
-    "accepted",
-    "bounced",
-    "bounced_hard",
-    "bounced_soft",
-    "replies",
-    "replied",
-    "replied_human",
-    "starts",
+from tests.storage.plain import (
+    FIGURES,
+    MINUTE_FIGURES,
+    UNSENT,
+    Expected,
+    Fields,
+    PlainRecount,
+    not_zero,
+    reply_identity,
 )
-MINUTE_FIGURES = ("sent", "bounced", "bounced_soft", "replied", "replied_human")
+
+HOUR_MS = 3_600_000
 
 # Bodies. Small pools, so that identities, times and campaigns meet often; the oldest times are about to
 # fall out of the twelve hours of minutes, and the pairs share minutes, quarters of an hour and seconds.
@@ -62,9 +55,8 @@ CAMPAIGNS = st.sampled_from(["a", "b", "c"])
 STEPS = st.sampled_from([None, 0, 1, 2])
 LEADS = st.sampled_from([None, "jo@example.org", "al@example.net"])
 CLASSES = st.sampled_from([None, "interested", "out_of_office", "bounce"])
-REASONS = st.sampled_from([None, "550 5.1.1 unknown", "452 full"])
-
-Fields = dict[str, Any]
+REASONS = st.sampled_from([None, "550 5.1.1 unknown", "452 full", "453 full"])
+DOMAINS = st.sampled_from([None, None, "example.org", "example.net"])
 
 
 def optional(strategy: st.SearchStrategy[str]) -> st.SearchStrategy[str | None]:
@@ -72,7 +64,14 @@ def optional(strategy: st.SearchStrategy[str]) -> st.SearchStrategy[str | None]:
 
 
 SENT = st.fixed_dictionaries(
-    {"event": st.just("sent"), "at": TIMES, "message": MESSAGES, "campaign": CAMPAIGNS, "step": STEPS}
+    {
+        "event": st.just("sent"),
+        "at": TIMES,
+        "message": MESSAGES,
+        "campaign": CAMPAIGNS,
+        "step": STEPS,
+        "domain": DOMAINS,
+    }
 )
 BOUNCED = st.fixed_dictionaries(
     {
@@ -82,6 +81,7 @@ BOUNCED = st.fixed_dictionaries(
         "campaign": optional(CAMPAIGNS),
         "step": STEPS,
         "reason": REASONS,
+        "domain": DOMAINS,
     }
 )
 REPLIED = st.fixed_dictionaries(
@@ -114,6 +114,8 @@ def wire(fields: Fields, turned: bool) -> bytes:
     at = datetime.fromtimestamp(fields["at"] / 1000, UTC).isoformat(timespec="milliseconds")
     names = {"message": "messageId", "campaign": "campaignId", "step": "sequenceStep", "reason": "bounceReason"}
     data = {wire_name: fields[name] for name, wire_name in names.items() if fields.get(name) is not None}
+    if fields.get("domain") is not None:
+        data["email"] = f"someone@{fields['domain']}"
     event = {"start": "campaign.started", "reply": "reply.received"}.get(fields["event"], "message.sent")
     if fields["event"] in ("soft", "hard"):
         event = "message.bounced"
@@ -152,189 +154,6 @@ def stories(draw: st.DrawFn) -> Story:
     return Story(batches)
 
 
-# The plain recount.
-
-
-@dataclass
-class Expected:
-    """What every table should hold; only what is not 0."""
-
-    totals: dict[tuple[str, int], dict[str, int]]
-    series: dict[tuple[str, int, int], dict[str, int]]
-    minutes: dict[tuple[str, int], dict[str, int]]
-    contacted: dict[str, int]
-    spans: dict[str, tuple[int, int]]
-    waiting: set[tuple[str, str]]
-    conflicts: set[tuple[str, str]]
-
-
-def last_if_none(*values: Any) -> tuple[Any, ...]:
-    return tuple((value is None, value) for value in values)
-
-
-def by_identity(deliveries: list[Fields], identity: Callable[[Fields], Any]) -> dict[Any, list[Fields]]:
-    groups: dict[Any, list[Fields]] = defaultdict(list)
-    for fields in deliveries:
-        groups[identity(fields)].append(fields)
-    return groups
-
-
-def reply_identity(fields: Fields) -> str:
-    return fields["reply"] or f"{fields['campaign']} {fields['lead']} {fields['at'] // 1000}"
-
-
-def disagree(copies: list[Fields], names: tuple[str, ...]) -> bool:
-    return any(len({copy[name] for copy in copies} - {None}) > 1 for name in names)
-
-
-class PlainRecount:
-    """All figures from all deliveries, definition by definition."""
-
-    def __init__(self, deliveries: list[Fields], lead_key: bytes) -> None:
-        self.lead_key = lead_key
-        self.places: dict[tuple[str, int, int], Counter[str]] = defaultdict(Counter)
-        self.times: dict[str, list[int]] = defaultdict(list)
-        self.sends: dict[str, tuple[str, int | None]] = {}
-        self.waiting: set[tuple[str, str]] = set()
-        self.conflicts: set[tuple[str, str]] = set()
-        of_kind: dict[str, list[Fields]] = by_identity(deliveries, lambda fields: fields["event"])
-        mails = of_kind["sent"] + of_kind["soft"] + of_kind["hard"]
-        for message, copies in by_identity(mails, lambda fields: fields["message"]).items():
-            self.count_message(message, by_identity(copies, lambda fields: fields["event"]))
-        self.count_replies(by_identity(of_kind["reply"], reply_identity))
-        for campaign, at in {(fields["campaign"], fields["at"]) for fields in of_kind["start"]}:
-            self.add(campaign, None, at, "starts", 1)
-            self.times[campaign].append(at)
-
-    def add(self, campaign: str, step: int | None, at: int, figure: str, value: int) -> None:
-        self.places[campaign, NO_STEP if step is None else step, at][figure] += value
-
-    def count_message(self, message: str, copies: dict[str, list[Fields]]) -> None:
-        for kind in ("sent", "soft", "hard"):
-            if disagree(copies[kind], ("campaign", "step")):
-                self.conflicts.add((kind, message))
-        bounces = copies["soft"] + copies["hard"]
-        sent_at = min((fields["at"] for fields in copies["sent"]), default=None)
-        soft_at = min((fields["at"] for fields in copies["soft"]), default=None)
-        hard_at = min((fields["at"] for fields in copies["hard"]), default=None)
-        if copies["sent"]:
-            best = min(copies["sent"], key=lambda c: last_if_none(c["at"], c["campaign"], c["step"]))
-            self.sends[message] = (best["campaign"], best["step"])
-        else:
-            best = min(bounces, key=lambda c: last_if_none(c["campaign"], c["step"]))
-        campaign, step = best["campaign"], best["step"]
-        if campaign is None:
-            self.waiting |= {(fields["event"], message) for fields in bounces}
-            return
-        self.times[campaign] += [at for at in (sent_at, soft_at, hard_at) if at is not None]
-        self.book_message(campaign, step, sent_at, soft_at, hard_at)
-
-    def book_message(
-        self, campaign: str, step: int | None, sent_at: int | None, soft_at: int | None, hard_at: int | None
-    ) -> None:
-        bounced_at = min((at for at in (soft_at, hard_at) if at is not None), default=None)
-        first_at = min(at for at in (sent_at, bounced_at) if at is not None)
-        self.add(campaign, step, first_at, "attempted", 1)
-        if sent_at is not None:
-            self.add(campaign, step, sent_at, "sent", 1)
-            self.add(campaign, step, sent_at, "accepted", 1)
-        if bounced_at is not None:
-            self.add(campaign, step, bounced_at, "bounced", 1)
-            if sent_at is not None:
-                self.add(campaign, step, bounced_at, "accepted", -1)
-        if hard_at is not None:
-            self.add(campaign, step, hard_at, "bounced_hard", 1)
-        if soft_at is not None and hard_at is None:
-            self.add(campaign, step, soft_at, "bounced_soft", 1)
-        if soft_at is not None and hard_at is not None and soft_at < hard_at:
-            self.add(campaign, step, soft_at, "bounced_soft", 1)
-            self.add(campaign, step, hard_at, "bounced_soft", -1)
-
-    def count_replies(self, groups: dict[str, list[Fields]]) -> None:
-        leads: dict[tuple[str, bytes], list[tuple[int, int, str | None]]] = defaultdict(list)
-        for identity, copies in groups.items():
-            if disagree(copies, ("campaign", "step", "lead", "class")):
-                self.conflicts.add(("reply", identity))
-            at = min(fields["at"] for fields in copies)
-            own = self.value(copies, "campaign")
-            campaign, step = own, min((c["step"] for c in copies if c["step"] is not None), default=None)
-            links = [fields["message"] for fields in copies if fields["message"] is not None]
-            link = min(links, key=message_hash, default=None)
-            if link in self.sends:
-                campaign, step = self.sends[link]
-            if campaign is None:
-                self.waiting.add(("reply", identity))
-                continue
-            self.add(campaign, step, at, "replies", 1)
-            self.times[campaign].append(at)
-            lead = self.value(copies, "lead")
-            if lead is not None:
-                stored_step = NO_STEP if step is None else step
-                leads[campaign, lead].append((at, stored_step, self.value(copies, "class")))
-        self.count_leads(leads)
-
-    def count_leads(self, leads: dict[tuple[str, bytes], list[tuple[int, int, str | None]]]) -> None:
-        for (campaign, _), replies in leads.items():
-            at, step = min(reply[:2] for reply in replies)
-            self.add(campaign, step, at, "replied", 1)
-            human = [reply[:2] for reply in replies if reply[2] not in ("out_of_office", "bounce")]
-            if human:
-                at, step = min(human)
-                self.add(campaign, step, at, "replied_human", 1)
-
-    def value(self, copies: list[Fields], name: str) -> Any:
-        """A field of the smallest copy; where that has none, the smallest that any copy has."""
-
-        def fields_of(copy: Fields) -> dict[str, Any]:
-            return copy | {"lead": self.hashed(copy["lead"])}
-
-        ordered = sorted(
-            map(fields_of, copies),
-            key=lambda c: last_if_none(c["at"], c["campaign"], c["lead"], c["class"]),
-        )
-        values = [copy[name] for copy in ordered if copy[name] is not None]
-        return ordered[0][name] if ordered[0][name] is not None else min(values, default=None)
-
-    def hashed(self, lead: str | None) -> bytes | None:
-        return None if lead is None else hmac.digest(self.lead_key, lead.encode(), "sha256")[:16]
-
-    def result(self, oldest_minute: int) -> Expected:
-        totals: dict[Any, Counter[str]] = defaultdict(Counter)
-        series: dict[Any, Counter[str]] = defaultdict(Counter)
-        minutes: dict[Any, Counter[str]] = defaultdict(Counter)
-        for (campaign, step, at), figures in self.places.items():
-            for place in ((campaign, -1), (campaign, step)):
-                totals[place].update(figures)
-            series[campaign, step, at // 900_000].update(figures)
-            if at // 60_000 >= oldest_minute:
-                counted = {name: figures[name] for name in MINUTE_FIGURES}
-                minutes[campaign, at // 60_000].update(counted)
-        steps_sent: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for (campaign, step), figures in totals.items():
-            if step >= 0 and figures["sent"]:
-                steps_sent[campaign].append((step, figures["sent"]))
-        return Expected(
-            not_zero(totals),
-            not_zero(series),
-            not_zero(minutes),
-            {campaign: min(steps)[1] for campaign, steps in steps_sent.items()},
-            {campaign: (min(times), max(times)) for campaign, times in self.times.items()},
-            self.waiting,
-            self.conflicts,
-        )
-
-
-def message_hash(message_id: str) -> bytes:
-    """The order of message links is that of their keys: a ULID's time, then SHA-256."""
-    digest = hashlib.sha256(b"message\0" + message_id.encode()).digest()
-    return bytes.fromhex("018fd41d5ab7") + digest[:10] if "_" in message_id else digest[:16]
-
-
-def not_zero(rows: dict[Any, Counter[str]]) -> dict[Any, dict[str, int]]:
-    plain = {place: {name: n for name, n in figures.items() if n} for place, figures in rows.items()}
-    return {place: figures for place, figures in plain.items() if figures}
-
-
 # What the database holds.
 
 
@@ -356,6 +175,10 @@ def held(ledger: LedgerUnderTest, identities: dict[tuple[int, bytes], tuple[str,
     return Expected(
         table("campaign_id, step", FIGURES, "totals"),
         table("campaign_id, step, quarter", FIGURES, "series"),
+        cohorts(ledger),
+        table("campaign_id, step, quarter, reason, domain", ("bounced_hard", "bounced_soft"), "bounces"),
+        workspace(ledger),
+        table("campaign_id, step", UNSENT, "totals"),
         table("campaign_id, minute", MINUTE_FIGURES, "minutes", f"minute >= {oldest_minute}"),
         dict(
             ledger.rows(
@@ -371,6 +194,28 @@ def held(ledger: LedgerUnderTest, identities: dict[tuple[int, bytes], tuple[str,
         listed("reason = 'campaign_unknown'"),
         listed("reason = 'conflict'"),
     )
+
+
+def cohorts(ledger: LedgerUnderTest) -> dict[Any, dict[str, int]]:
+    """Series and shifts together, but for starts, which no message has; also those of the workspace are sums."""
+    rows: dict[Any, Counter[str]] = defaultdict(Counter)
+    for table, figures in (("series", FIGURES[:-1]), ("shifts", (*FIGURES[1:-1], *UNSENT))):
+        statement = f"SELECT campaign, step, quarter, {','.join(figures)} FROM {table}"
+        for campaign, step, quarter, *values in ledger.rows(statement):
+            rows[campaign, step, quarter].update(dict(zip(figures, values, strict=True)))
+    whole = {place[1:]: row for place, row in not_zero(rows).items() if place[0] == 0}
+    sums: dict[Any, Counter[str]] = defaultdict(Counter)
+    for (campaign, step, quarter), row in rows.items():
+        if campaign:
+            sums[step, quarter].update(row)
+    assert whole == not_zero(sums)
+    names = dict(ledger.rows("SELECT id, campaign_id FROM campaigns"))
+    return not_zero({(names[place[0]], *place[1:]): row for place, row in rows.items() if place[0]})
+
+
+def workspace(ledger: LedgerUnderTest) -> dict[Any, dict[str, int]]:
+    rows = ledger.rows(f"SELECT step, quarter, {','.join(FIGURES)} FROM series WHERE campaign = 0")
+    return not_zero({row[:2]: Counter(dict(zip(FIGURES, row[2:], strict=True))) for row in rows})
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ FOLDER = resources.files("receiver.storage.sqlite").joinpath("sql")
 FILES = sorted(entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".sql"))
 NAMED = [(file, name) for file in FILES for name in queries(file).names()]
 # Run by name only so that they can be named: they make the tables that others of their file need.
-TEMPORARY = ("create_expected", "create_expected_minutes", "create_expected_spans", "create_expected_baselines")
+_EXPECTED = ("", "_shifts", "_bounces", "_minutes", "_spans", "_baselines")
+TEMPORARY = tuple(f"create_expected{name}" for name in _EXPECTED)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,11 @@ def test_a_list_is_opened_to_as_many_marks() -> None:
 def test_a_list_and_rows_of_one_query_are_two_texts() -> None:
     text = Queries("ingest.sql")
     assert text.with_list("write_start", 2) != text.with_rows("write_start", 2)
+
+
+def test_sums_that_are_not_asked_are_left_out() -> None:
+    text = queries("series.sql").with_sums("series", frozenset({"attempted", "starts"}))
+    assert text.startswith("/* series */ SELECT NULL, sum(attempted), sum(starts)\nFROM series\nWHERE campaign IN (")
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 512, 513, 1500])

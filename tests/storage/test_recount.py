@@ -16,7 +16,7 @@ HISTORY = [
     sent("m3", "09:01", step=None),
     sent("m4", "2025-06-01T00:00:00Z", campaign="b"),
     bounced("m2", "09:17", kind="soft"),
-    bounced("m2", "09:31"),
+    bounced("m2", "09:31", reason="550 5.1.1 unknown"),
     bounced("m3", "09:02"),
     bounced("m3", "09:50", kind="soft"),
     bounced("m5", "09:03", campaign="b"),
@@ -37,6 +37,8 @@ def figures(ledger: LedgerUnderTest) -> Tables:
             "SELECT * FROM series WHERE sent OR attempted OR accepted OR bounced OR bounced_hard OR bounced_soft"
             " OR replies OR replied OR starts ORDER BY 1, 2, 3"
         ),
+        ledger.rows("SELECT * FROM shifts WHERE attempted OR bounced OR bounced_hard OR replied OR bounced_unsent"),
+        ledger.rows("SELECT * FROM bounces WHERE bounced_hard OR bounced_soft"),
         ledger.rows("SELECT * FROM minutes WHERE sent OR bounced OR bounced_soft OR replied ORDER BY 1, 2"),
         ledger.rows("SELECT id, first_event_at, last_event_at FROM campaigns ORDER BY 1"),
         ledger.rows("SELECT * FROM baseline_ledgers ORDER BY 1, 2"),
@@ -44,7 +46,7 @@ def figures(ledger: LedgerUnderTest) -> Tables:
 
 
 def found(correction: Correction) -> dict[str, int]:
-    names = ("totals", "series", "minutes", "contacted", "spans", "baselines")
+    names = Correction.__dataclass_fields__
     counts = {name: len(getattr(correction, name)) for name in names}
     return {name: count for name, count in counts.items() if count}
 
@@ -90,11 +92,19 @@ def test_chunks_of_any_size_count_the_same(
         ("UPDATE totals SET sent = sent + 1 WHERE step = -1 AND campaign = 1", {"totals": 1}),
         ("UPDATE totals SET replied_human = 0 WHERE campaign = 1 AND step >= 0", {"totals": 1}),
         ("UPDATE totals SET bounced_soft = -1 WHERE campaign = 2", {"totals": 3}),
-        ("INSERT INTO totals VALUES (7, 7, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)", {"totals": 1}),
-        ("DELETE FROM totals", {"totals": 7}),
-        ("UPDATE series SET accepted = accepted + 1 WHERE quarter % 2", {"series": 3}),
+        ("INSERT INTO totals VALUES (7, 7, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)", {"totals": 1}),
+        ("DELETE FROM totals", {"totals": 7, "unsent": 2}),
+        ("UPDATE series SET accepted = accepted + 1 WHERE quarter % 2 AND campaign > 0", {"series": 3}),
         ("DELETE FROM series WHERE campaign = 2", {"series": 3}),
         ("INSERT INTO series VALUES (1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5)", {"series": 1}),
+        ("DELETE FROM series WHERE campaign = 0", {"series": 9}),
+        ("UPDATE totals SET bounced_hard_unsent = 7 WHERE campaign = 2", {"unsent": 3}),
+        ("UPDATE shifts SET bounced_unsent = bounced_unsent + 1 WHERE campaign = 2", {"shifts": 3}),
+        ("DELETE FROM shifts WHERE campaign = 0", {"shifts": 8}),
+        ("INSERT INTO shifts VALUES (1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0)", {"shifts": 1}),
+        ("UPDATE bounces SET bounced_soft = 5 WHERE reason = '5.1.1'", {"bounces": 2}),
+        ("UPDATE bounces SET reason = 'x' WHERE campaign = 2", {"bounces": 2}),
+        ("DELETE FROM bounces", {"bounces": 4}),
         ("UPDATE minutes SET bounced = bounced + 1 WHERE campaign = 2", {"minutes": 2}),
         ("DELETE FROM minutes", {"minutes": 9}),
         ("UPDATE totals SET contacted = 5 WHERE step = -1", {"contacted": 2}),
@@ -103,7 +113,7 @@ def test_chunks_of_any_size_count_the_same(
         (
             "UPDATE totals SET sent = 0; DELETE FROM series; UPDATE minutes SET sent = 9;"
             "UPDATE totals SET contacted = 0; UPDATE campaigns SET last_event_at = 1",
-            {"totals": 6, "series": 10, "minutes": 11, "contacted": 2, "spans": 2},
+            {"totals": 6, "series": 19, "minutes": 11, "contacted": 2, "spans": 2},
         ),
     ],
 )

@@ -53,6 +53,7 @@ def test_a_healthy_ledger_is_the_join_of_its_bodies(told: LedgerUnderTest) -> No
         "UPDATE replies SET at = at - 1 WHERE best_campaign IS NULL",
         "UPDATE replies SET best_lead = NULL, other_lead = NULL WHERE best_campaign IS NULL",
         "UPDATE replies SET message = x'00' WHERE best_campaign IS NULL",
+        "UPDATE replies SET message_sent_at = 1 WHERE best_campaign IS NULL",
         "UPDATE starts SET at = at + 1",
     ],
 )

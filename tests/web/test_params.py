@@ -17,6 +17,7 @@ from receiver.web.params import (
     Params,
     QuarantineParams,
     RetryBody,
+    SeriesParams,
     decode_cursor,
     encode_cursor,
     parse_json,
@@ -43,13 +44,26 @@ def refused(model: type[Params], query: str) -> tuple[str, str]:
     return caught.value.parameter, str(caught.value)
 
 
+def test_a_parameter_that_is_a_list_may_be_given_several_times() -> None:
+    assert parse_query(SeriesParams, b"campaign_id=b&basis=send&campaign_id=a").campaign_id == ("b", "a")
+    assert parse_query(SeriesParams, b"").campaign_id == ()
+    assert refused(SeriesParams, "campaign_id=a&campaign_id=") == (
+        "campaign_id",
+        "'campaign_id' is ''; use a campaign id of 1 to 128 characters.",
+    )
+    assert refused(EventsParams, "campaign_id=a&campaign_id=b") == (
+        "campaign_id",
+        "'campaign_id' is given more than once; give it once.",
+    )
+
+
 @pytest.mark.parametrize(
     ("query", "parameter", "text"),
     [
         ("page=2", "page", "'page' is not a parameter here; known are: event, campaign_id, message_id, from, to, "
-         "limit, cursor."),
+         "limit, cursor, format."),
         ("from_=now", "from_", "'from_' is not a parameter here; known are: event, campaign_id, message_id, from, "
-         "to, limit, cursor."),
+         "to, limit, cursor, format."),
         ("limit=1&limit=1", "limit", "'limit' is given more than once; give it once."),
         ("limit=0", "limit", "'limit' is '0'; use 1 to 2000."),
         ("limit=2001", "limit", "'limit' is '2001'; use 1 to 2000."),

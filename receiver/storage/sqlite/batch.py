@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from receiver.events import Event, Kind, Origin, Unread, smaller
-from receiver.figures import STARTED, Booking, message_bookings, reply_bookings
+from receiver.figures import STARTED, Booking, reply_bookings
 from receiver.storage.deliveries import Delivery, Outcome
 from receiver.storage.sqlite.campaigns import CampaignNumbers
 from receiver.storage.sqlite.copies import FIRST, Copies
@@ -221,7 +221,7 @@ class Batch:
             number = None if message.campaign is None else self._numbers.number(self._conn, message.campaign)
             rows.append(message.dump(key, number))
             if number is not None:
-                self._rollups.book(number, message.step, message_bookings(message))
+                self._rollups.book_message(number, message)
                 self._spans.add(number, message.times())
         write_rows(self._conn, "write_message", rows)
         self._conn.executemany(self._sql["move_journal"], moved)
@@ -229,7 +229,7 @@ class Batch:
     def _unbook_message(self, before: MessageRow, moved: list[tuple[int | None, int]], now: MessageRow) -> None:
         if before.campaign is not None:
             number = self._numbers.number(self._conn, before.campaign)
-            self._rollups.unbook(number, before.step, message_bookings(before))
+            self._rollups.unbook_message(number, before)
             self._spans.remove(number, before.times())
         if now.campaign is not None and now.campaign != before.campaign:
             number = self._numbers.number(self._conn, now.campaign)
@@ -246,7 +246,7 @@ class Batch:
         for before in befores:
             if before.campaign is not None and before.at is not None:
                 number = self._numbers.number(self._conn, before.campaign)
-                self._rollups.unbook(number, before.step, reply_bookings(before))
+                self._rollups.unbook_reply(number, before.step, reply_bookings(before), before.message_sent_at)
                 self._spans.remove(number, [before.at])
         rows = [reply.dump(self._conn, self._numbers, key) for key, reply in changed.items()]
         self._conn.executemany(self._sql["write_reply"], rows)
@@ -254,7 +254,7 @@ class Batch:
             owner = None
             if reply.campaign is not None and reply.at is not None:
                 owner = self._numbers.number(self._conn, reply.campaign)
-                self._rollups.book(owner, reply.step, reply_bookings(reply))
+                self._rollups.book_reply(owner, reply.step, reply_bookings(reply), reply.message_sent_at)
                 self._spans.add(owner, [reply.at])
             if reply.seq is not None:
                 self._conn.execute(self._sql["move_journal"], (owner, reply.seq))

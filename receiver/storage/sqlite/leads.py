@@ -24,12 +24,12 @@ class Leads:
     def unbook(self, rollups: Rollups) -> None:
         """Call before the replies are written."""
         for campaign, first, row in self._firsts():
-            rollups.unbook(campaign, step_in(first.step), [Booking(first.at, row)])
+            rollups.unbook_reply(campaign, step_in(first.step), [Booking(first.at, row)], first.sent_at)
 
     def book(self, rollups: Rollups) -> None:
         """Call after the replies are written."""
         for campaign, first, row in self._firsts():
-            rollups.book(campaign, step_in(first.step), [Booking(first.at, row)])
+            rollups.book_reply(campaign, step_in(first.step), [Booking(first.at, row)], first.sent_at)
 
     def _firsts(self) -> Iterable[tuple[int, FirstReply, tuple[int, ...]]]:
         for campaign, lead in self._pairs:

@@ -7,6 +7,7 @@ from importlib import resources
 
 from receiver.errors import StorageError
 from receiver.storage.sqlite.queries import queries
+from receiver.storage.sqlite.recount import Progress, correct, recount
 
 APPLICATION_ID = 0x4C545256  # "LTRV"; set by the first migration
 
@@ -58,6 +59,16 @@ def migrate(conn: sqlite3.Connection, name: str, now_ms: int) -> None:
         if number > found:
             conn.executescript(script)
     _first_facts(conn, now_ms)
+    _catch_up(conn)
+
+
+def _catch_up(conn: sqlite3.Connection) -> None:
+    """Count an older ledger into figures that it did not have; a killed count is simply done again."""
+    mark = {"name": "figures_behind"}
+    if conn.execute(queries("meta.sql")["load_fact"], mark).fetchone() is None:
+        return
+    correct(conn, recount(conn, Progress()))
+    conn.execute(queries("meta.sql")["delete_fact"], mark)
 
 
 def _first_facts(conn: sqlite3.Connection, now_ms: int) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _ROW = re.compile(r"VALUES (\([^)]*\))")
 _ROWS_MAX = 32
+_SUM = re.compile(r",\s*sum\((\w+)\)")
+_ANY_OF = re.compile(r"IN \(SELECT value FROM json_each\((:\w+)\)\)")
 _LIST = re.compile(r"\(:\w+\.\.\.\)")
 
 
@@ -25,6 +27,7 @@ class Queries:
         }
         self._lists: dict[tuple[str, int], str] = {}
         self._rows: dict[tuple[str, int], str] = {}
+        self._narrowed: dict[tuple[str, frozenset[str], bool], str] = {}
 
     def __getitem__(self, name: str) -> str:
         return self._texts[name]
@@ -38,6 +41,18 @@ class Queries:
         if text is None:
             marks = ",".join("?" * length)
             text = self._lists[name, length] = _LIST.sub(f"({marks})", self._texts[name])
+        return text
+
+    def with_sums(self, name: str, columns: frozenset[str], *, of_one: bool = False) -> str:
+        """The query with only those of its `sum(column)` that are asked: each costs as much as finding the row.
+
+        `of_one`: its one list in JSON is a single value. Setting up a list costs as much as reading a hundred rows.
+        """
+        text = self._narrowed.get((name, columns, of_one))
+        if text is None:
+            text = _SUM.sub(lambda found: found[0] if found[1] in columns else "", self._texts[name])
+            text = _ANY_OF.sub(r"= \1", text) if of_one else text
+            self._narrowed[name, columns, of_one] = text
         return text
 
     def with_rows(self, name: str, length: int) -> str:

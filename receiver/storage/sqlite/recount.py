@@ -1,4 +1,4 @@
-"""Counts the ledger anew and says where totals, series, minutes, spans and baselines differ from it.
+"""Counts the ledger anew and says where totals, series, shifts, bounces, minutes, spans and baselines differ from it.
 
 The count runs on one snapshot of a reading connection, while ingest goes on. Ingest changes ledger and
 figures by the same differences, so what was wrong at the snapshot is wrong by the same amount later:
@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 from receiver.errors import ReceiverError
 from receiver.events import STEP_NONE, Message, Origin
@@ -22,12 +23,23 @@ from receiver.figures import (
     Booking,
     first_replies,
     message_bookings,
+    message_shifts,
+    shifts,
 )
 from receiver.storage.sqlite.queries import queries, write_rows
 from receiver.storage.sqlite.reconciliation import baseline_times
-from receiver.storage.sqlite.rollups import counts, minute_row, set_contacted
+from receiver.storage.sqlite.rollups import bounce_rows, counts, minute_row, set_contacted
+from receiver.storage.sqlite.rows import step_in
 
 CHUNK_ROWS = 50_000
+_TABLES = (
+    "expected",
+    "expected_shifts",
+    "expected_bounces",
+    "expected_minutes",
+    "expected_spans",
+    "expected_baselines",
+)
 
 
 class StoppedError(ReceiverError):
@@ -53,7 +65,10 @@ class Correction:
     """The rows that differ from the ledger, each with the difference to add."""
 
     totals: list[tuple[int, ...]] = field(default_factory=list)
+    unsent: list[tuple[int, ...]] = field(default_factory=list)
     series: list[tuple[int, ...]] = field(default_factory=list)
+    shifts: list[tuple[int, ...]] = field(default_factory=list)
+    bounces: list[tuple[int | str, ...]] = field(default_factory=list)
     minutes: list[tuple[int, ...]] = field(default_factory=list)
     contacted: list[int] = field(default_factory=list)
     spans: list[int] = field(default_factory=list)
@@ -62,15 +77,13 @@ class Correction:
     @property
     def rows(self) -> int:
         """How many rows differ."""
-        rows = len(self.totals) + len(self.series) + len(self.minutes)
-        return rows + len(self.contacted) + len(self.spans) + len(self.baselines)
+        return sum(len(getattr(self, name)) for name in self.__dataclass_fields__)
 
 
 def recount(conn: sqlite3.Connection, progress: Progress) -> Correction:
     """What is to be corrected, as of one snapshot. `conn` must not be in a transaction."""
     sql = queries("recount.sql")
-    names = ("expected", "expected_minutes", "expected_spans", "expected_baselines")
-    for name in names:
+    for name in _TABLES:
         conn.execute(sql[f"drop_{name}"])
         conn.execute(sql[f"create_{name}"])
     conn.execute("BEGIN")
@@ -81,7 +94,7 @@ def recount(conn: sqlite3.Connection, progress: Progress) -> Correction:
         return _differences(conn, minutes_since)
     finally:
         conn.execute("ROLLBACK")
-        for name in names:
+        for name in _TABLES:
             conn.execute(sql[f"drop_{name}"])
 
 
@@ -94,12 +107,15 @@ def _minutes_since(conn: sqlite3.Connection) -> int:
 def _differences(conn: sqlite3.Connection, horizon_minute: int) -> Correction:
     sql = queries("recount.sql")
 
-    def rows(name: str) -> list[tuple[int, ...]]:
+    def rows(name: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in conn.execute(sql[name], {"horizon_minute": horizon_minute})]
 
     return Correction(
         totals=rows("totals_differences"),
+        unsent=rows("unsent_differences"),
         series=rows("series_differences"),
+        shifts=rows("shifts_differences"),
+        bounces=rows("bounces_differences"),
         minutes=rows("minutes_differences"),
         contacted=[row[0] for row in rows("contacted_differences")],
         spans=[row[0] for row in rows("span_differences")],
@@ -113,7 +129,10 @@ def correct(conn: sqlite3.Connection, correction: Correction) -> None:
     conn.execute("BEGIN IMMEDIATE")
     try:
         write_rows(conn, "add_totals", correction.totals)
+        write_rows(conn, "add_unsent", correction.unsent)
         write_rows(conn, "add_series", correction.series)
+        write_rows(conn, "add_shifts", correction.shifts)
+        write_rows(conn, "add_bounces", correction.bounces)
         write_rows(conn, "add_minutes", correction.minutes)
         conn.executemany(sql["add_baseline"], correction.baselines)
         campaigns = {row[0] for row in correction.totals} | set(correction.contacted)
@@ -167,29 +186,42 @@ class _Recount:
         self._rows("count_plain_baselines", **chunk)
         self._book(self._bounced(self._rows("bounced_messages", **chunk).fetchall()))
 
-    def _bounced(self, rows: list[tuple[int, int, int | None, int | None, int | None]]) -> _Places:
-        for campaign, step, sent_at, soft_at, hard_at in rows:
-            message = Message(sent_at=sent_at, soft_at=soft_at, hard_at=hard_at)
+    def _bounced(self, rows: list[tuple[Any, ...]]) -> _Places:
+        for campaign, step, sent_at, soft_at, hard_at, soft_reason, hard_reason, domain in rows:
+            message = Message(None, step_in(step), sent_at, soft_at, soft_reason, hard_at, hard_reason, domain)
             for booking in message_bookings(message):
                 yield campaign, step, booking
+            self._shift(campaign, step, message_shifts(message))
+            for place, row in bounce_rows(campaign, message):
+                self._conn.execute(self._sql["add_expected_bounce"], (*place, *row))
             # Figures leave out a soft bounce after a hard one, its campaign's span does not.
             times = [at for at in (sent_at, soft_at, hard_at) if at is not None]
             self._conn.execute(self._sql["widen_expected_span"], (campaign, min(times), max(times)))
 
     def _replies(self) -> _Places:
-        for campaign, step, at, origin in self._rows("attributed_replies").fetchall():
+        for campaign, step, at, sent_at, origin in self._rows("attributed_replies").fetchall():
             if origin == Origin.WEBHOOK:
-                yield campaign, step, Booking(at, REPLY)
+                yield self._at_send(campaign, step, Booking(at, REPLY), sent_at)
             self._conn.execute(self._sql["widen_expected_span"], (campaign, at, at))
 
     def _leads(self) -> _Places:
         rows = self._rows("replies_by_lead").fetchall()
         for (campaign, _), group in groupby(rows, key=lambda row: (row[0], row[1])):
-            first, first_human = first_replies([(at, step, text) for _, _, at, step, text in group])
+            first, first_human = first_replies([tuple(row)[2:] for row in group])
             if first is not None:
-                yield campaign, first.step, Booking(first.at, REPLIED)
+                yield self._at_send(campaign, first.step, Booking(first.at, REPLIED), first.sent_at)
             if first_human is not None:
-                yield campaign, first_human.step, Booking(first_human.at, REPLIED_HUMAN)
+                booking = Booking(first_human.at, REPLIED_HUMAN)
+                yield self._at_send(campaign, first_human.step, booking, first_human.sent_at)
+
+    def _at_send(self, campaign: int, step: int, booking: Booking, sent_at: int | None) -> tuple[int, int, Booking]:
+        """The booking as it is, once it is noted where its send is."""
+        self._shift(campaign, step, shifts([booking], sent_at))
+        return campaign, step, booking
+
+    def _shift(self, campaign: int, step: int, bookings: Iterable[Booking]) -> None:
+        for at, row in bookings:
+            self._conn.execute(self._sql["add_expected_shift"], (campaign, step, at // QUARTER_MS, *row))
 
     def _book(self, places: _Places) -> None:
         for campaign, step, (at, row) in places:

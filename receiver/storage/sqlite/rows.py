@@ -84,18 +84,19 @@ message_state = attrgetter(*MessageRow.__dataclass_fields__)
 
 @dataclass(slots=True, eq=False)
 class ReplyRow(Reply):
-    """A reply with where it is booked: the campaign and step of the message it answers, else its own."""
+    """A reply with where it is booked: the campaign, step and send of the message it answers, else its own."""
 
     campaign: str | None = None
     step: int | None = None
+    message_sent_at: int | None = None
     first_received_at: int | None = None
     seq: int | None = None
 
     def attribute(self, message: Message | None) -> None:
         if message is not None and message.sent_at is not None:
-            self.campaign, self.step = message.campaign, message.step
+            self.campaign, self.step, self.message_sent_at = message.campaign, message.step, message.sent_at
         else:
-            self.campaign, self.step = self.own_campaign, self.other_step
+            self.campaign, self.step, self.message_sent_at = self.own_campaign, self.other_step, None
 
     def arrive(self, event: Event, received_at: int) -> None:
         self.join(event)
@@ -104,7 +105,7 @@ class ReplyRow(Reply):
     @classmethod
     def load(cls, conn: sqlite3.Connection, numbers: CampaignNumbers, row: tuple[Any, ...]) -> "ReplyRow":
         (_, campaign, step, at, origin, received_at, seq, message, best_campaign, best_lead, best_class) = row[:11]
-        other_campaign, other_step, other_lead, other_class = row[11:]
+        other_campaign, other_step, other_lead, other_class, sent_at = row[11:]
 
         def text(number: int | None) -> str | None:
             return None if number is None else numbers.campaign_id(conn, number)
@@ -122,6 +123,7 @@ class ReplyRow(Reply):
             message_key=message,
             campaign=text(campaign),
             step=step_in(step),
+            message_sent_at=sent_at,
             first_received_at=received_at,
             seq=seq,
         )
@@ -146,6 +148,7 @@ class ReplyRow(Reply):
             self.other_step,
             self.other_lead,
             self.other_class,
+            self.message_sent_at,
         )
 
 

@@ -20,6 +20,8 @@ from receiver.storage.sqlite.spans import Measured, any_wide, measure_spans
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_INTERRUPT_EVERY_S = 0.02
+
 
 class Store:
     """The one writing connection. Every method is one transaction; call them one at a time."""
@@ -141,10 +143,11 @@ class Readers:
         connection = await self._idle.get()
         try:
             work = asyncio.ensure_future(connection.run(function, *args, **kwargs))
-            done, _ = await asyncio.wait({work}, timeout=self._timeout_s)
-            if not done:
+            await asyncio.wait({work}, timeout=self._timeout_s)
+            while not work.done():  # it may have been between two statements, of which none is interrupted
                 await connection.interrupt()
-            return await work
+                await asyncio.wait({work}, timeout=_INTERRUPT_EVERY_S)
+            return work.result()
         except sqlite3.OperationalError as error:
             if classify(error) is Fault.INTERRUPTED:
                 text = f"The query took longer than {self._timeout_s:g} s; ask for less at once."

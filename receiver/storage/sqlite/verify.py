@@ -106,7 +106,9 @@ class _Comparison:
         return _is_join(held, Message(), events, whole=min(seqs, default=0) >= self._first_seq)
 
     def _reply_fits(self, row: Any, events: list[Event]) -> bool:
-        values = tuple(row)
+        *values, answered = tuple(row)
+        if not answered:
+            return False
         held = Reply(Origin(values[0]), *values[1:10])
         # The copy that came first may be a fetched one, whose body has gone.
         whole = (values[10] or 0) >= self._first_seq and values[11] >= self._since

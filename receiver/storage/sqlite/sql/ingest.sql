@@ -10,13 +10,13 @@ FROM messages WHERE key IN (:keys...)
 -- name: load_replies
 -- The ledger's rows of these replies.
 SELECT key, campaign, step, at, origin, first_received_at, seq, message, best_campaign, best_lead,
-       best_class, other_campaign, other_step, other_lead, other_class
+       best_class, other_campaign, other_step, other_lead, other_class, message_sent_at
 FROM replies WHERE key IN (:keys...)
 
 -- name: load_replies_to
 -- The replies that answer these messages.
 SELECT key, campaign, step, at, origin, first_received_at, seq, message, best_campaign, best_lead,
-       best_class, other_campaign, other_step, other_lead, other_class
+       best_class, other_campaign, other_step, other_lead, other_class, message_sent_at
 FROM replies WHERE message IN (:keys...)
 
 -- name: load_starts
@@ -87,14 +87,15 @@ ON CONFLICT (key) DO UPDATE SET
 -- name: write_reply
 -- A reply's new state.
 INSERT INTO replies (key, campaign, step, at, origin, first_received_at, seq, message, best_campaign,
-                     best_lead, best_class, other_campaign, other_step, other_lead, other_class)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                     best_lead, best_class, other_campaign, other_step, other_lead, other_class, message_sent_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET
     campaign = excluded.campaign, step = excluded.step, at = excluded.at, origin = excluded.origin,
     first_received_at = excluded.first_received_at, seq = excluded.seq, message = excluded.message,
     best_campaign = excluded.best_campaign, best_lead = excluded.best_lead, best_class = excluded.best_class,
     other_campaign = excluded.other_campaign, other_step = excluded.other_step,
-    other_lead = excluded.other_lead, other_class = excluded.other_class
+    other_lead = excluded.other_lead, other_class = excluded.other_class,
+    message_sent_at = excluded.message_sent_at
 
 -- name: write_start
 -- A start of a campaign.
@@ -102,7 +103,7 @@ INSERT INTO starts (key, campaign, at, first_received_at, seq) VALUES (?, ?, ?, 
 
 -- name: replies_of_lead
 -- A lead's replies in a campaign.
-SELECT at, step, class FROM replies WHERE campaign = ? AND lead = ?
+SELECT at, step, message_sent_at, class FROM replies WHERE campaign = ? AND lead = ?
 
 -- name: name_campaign
 -- The latest name wins; of two at the same time the smaller.
@@ -144,8 +145,15 @@ ON CONFLICT (campaign, step) DO UPDATE SET
     replies = replies + excluded.replies, replied = replied + excluded.replied,
     replied_human = replied_human + excluded.replied_human, starts = starts + excluded.starts
 
+-- name: add_unsent
+-- Differences of bounced messages whose send is not held.
+WITH changes (campaign, step, bounced, bounced_hard) AS (VALUES (?, ?, ?, ?))
+UPDATE totals SET bounced_unsent = bounced_unsent + changes.bounced,
+                  bounced_hard_unsent = bounced_hard_unsent + changes.bounced_hard
+FROM changes WHERE totals.campaign = changes.campaign AND totals.step = changes.step
+
 -- name: add_series
--- Differences of one quarter of an hour.
+-- Differences of one quarter of an hour, of a campaign or (0) of the workspace.
 INSERT INTO series (campaign, step, quarter, sent, attempted, accepted, bounced, bounced_hard, bounced_soft,
                     replies, replied, replied_human, starts)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -155,6 +163,26 @@ ON CONFLICT (campaign, quarter, step) DO UPDATE SET
     bounced_hard = bounced_hard + excluded.bounced_hard, bounced_soft = bounced_soft + excluded.bounced_soft,
     replies = replies + excluded.replies, replied = replied + excluded.replied,
     replied_human = replied_human + excluded.replied_human, starts = starts + excluded.starts
+
+-- name: add_shifts
+-- Differences of what is added to a quarter of an hour to book at the send.
+INSERT INTO shifts (campaign, step, quarter, attempted, accepted, bounced, bounced_hard, bounced_soft, replies,
+                    replied, replied_human, bounced_unsent, bounced_hard_unsent)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (campaign, quarter, step) DO UPDATE SET
+    attempted = attempted + excluded.attempted, accepted = accepted + excluded.accepted,
+    bounced = bounced + excluded.bounced, bounced_hard = bounced_hard + excluded.bounced_hard,
+    bounced_soft = bounced_soft + excluded.bounced_soft, replies = replies + excluded.replies,
+    replied = replied + excluded.replied, replied_human = replied_human + excluded.replied_human,
+    bounced_unsent = bounced_unsent + excluded.bounced_unsent,
+    bounced_hard_unsent = bounced_hard_unsent + excluded.bounced_hard_unsent
+
+-- name: add_bounces
+-- Differences of one quarter of an hour by reason and domain.
+INSERT INTO bounces (campaign, step, quarter, reason, domain, bounced_hard, bounced_soft)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (campaign, quarter, step, reason, domain) DO UPDATE SET
+    bounced_hard = bounced_hard + excluded.bounced_hard, bounced_soft = bounced_soft + excluded.bounced_soft
 
 -- name: add_minutes
 -- Differences of one minute.

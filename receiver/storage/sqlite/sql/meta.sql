@@ -20,6 +20,10 @@ INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET va
 -- One fact.
 SELECT value FROM meta WHERE name = :name
 
+-- name: delete_fact
+-- A fact that is no more.
+DELETE FROM meta WHERE name = :name
+
 -- name: insert_secret
 -- A signing secret seen for the first time, by its keyed fingerprint.
 INSERT INTO secrets (fingerprint, first_seen_at) VALUES (:fingerprint, :now) ON CONFLICT DO NOTHING

@@ -7,7 +7,9 @@ SELECT * FROM campaign_rows WHERE campaign_id = :campaign_id
 -- name: campaigns_by_value
 -- A page of campaigns, sorted by a figure, a rate or a time; nulls last, ties by campaign id.
 -- While older messages are not held, rates are made of what is held, or null.
-SELECT * FROM (
+-- The starts of campaigns are looked up for the page alone, not for every campaign that is sorted.
+SELECT campaign_rows.*, page.place AS place FROM (
+SELECT id, place FROM (
     SELECT *, CASE WHEN :descending THEN -value ELSE value END AS place FROM (
         SELECT *, CASE :sort
             WHEN 'last_event_at' THEN last_event_at
@@ -46,6 +48,8 @@ WHERE (:status IS NULL OR :status = status)
            AND (place > :after_place OR (place IS :after_place AND campaign_id > :after_id))))
 ORDER BY place IS NULL, place, campaign_id
 LIMIT :limit
+) AS page JOIN campaign_rows ON campaign_rows.id = page.id
+ORDER BY page.place IS NULL, page.place, campaign_rows.campaign_id
 
 -- name: campaigns_by_id
 -- A page of campaigns, sorted by campaign id.

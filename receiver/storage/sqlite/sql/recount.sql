@@ -9,6 +9,23 @@ CREATE TEMP TABLE expected (
     PRIMARY KEY (campaign, quarter, step)
 ) WITHOUT ROWID
 
+-- name: create_expected_shifts
+-- What shifts should hold.
+CREATE TEMP TABLE expected_shifts (
+    campaign INTEGER, step INTEGER, quarter INTEGER,
+    attempted INTEGER, accepted INTEGER, bounced INTEGER, bounced_hard INTEGER, bounced_soft INTEGER,
+    replies INTEGER, replied INTEGER, replied_human INTEGER, bounced_unsent INTEGER, bounced_hard_unsent INTEGER,
+    PRIMARY KEY (campaign, quarter, step)
+) WITHOUT ROWID
+
+-- name: create_expected_bounces
+-- What bounces should hold.
+CREATE TEMP TABLE expected_bounces (
+    campaign INTEGER, step INTEGER, quarter INTEGER, reason TEXT, domain TEXT,
+    bounced_hard INTEGER, bounced_soft INTEGER,
+    PRIMARY KEY (campaign, quarter, step, reason, domain)
+) WITHOUT ROWID
+
 -- name: create_expected_minutes
 -- What minutes should hold.
 CREATE TEMP TABLE expected_minutes (
@@ -32,6 +49,14 @@ CREATE TEMP TABLE expected_baselines (
 -- name: drop_expected
 -- Leave nothing behind.
 DROP TABLE IF EXISTS temp.expected
+
+-- name: drop_expected_shifts
+-- Leave nothing behind.
+DROP TABLE IF EXISTS temp.expected_shifts
+
+-- name: drop_expected_bounces
+-- Leave nothing behind.
+DROP TABLE IF EXISTS temp.expected_bounces
 
 -- name: drop_expected_minutes
 -- Leave nothing behind.
@@ -106,17 +131,17 @@ WHERE expected_baselines.campaign = plain.campaign AND expected_baselines.at = p
 
 -- name: bounced_messages
 -- Messages with a bounce, to be booked one by one.
-SELECT campaign, step, sent_at, soft_at, hard_at
+SELECT campaign, step, sent_at, soft_at, hard_at, soft_reason, hard_reason, domain
 FROM messages
 WHERE key > :after AND key <= :upto AND campaign IS NOT NULL AND (soft_at IS NOT NULL OR hard_at IS NOT NULL)
 
 -- name: attributed_replies
 -- Replies whose campaign is known.
-SELECT campaign, step, at, origin FROM replies WHERE campaign IS NOT NULL
+SELECT campaign, step, at, message_sent_at, origin FROM replies WHERE campaign IS NOT NULL
 
 -- name: replies_by_lead
 -- Replies of leads, lead by lead.
-SELECT campaign, lead, at, step, class FROM replies
+SELECT campaign, lead, at, step, message_sent_at, class FROM replies
 WHERE campaign IS NOT NULL AND lead IS NOT NULL ORDER BY campaign, lead
 
 -- name: all_starts
@@ -132,6 +157,23 @@ ON CONFLICT (campaign, quarter, step) DO UPDATE SET
     bounced_hard = bounced_hard + excluded.bounced_hard, bounced_soft = bounced_soft + excluded.bounced_soft,
     replies = replies + excluded.replies, replied = replied + excluded.replied,
     replied_human = replied_human + excluded.replied_human, starts = starts + excluded.starts
+
+-- name: add_expected_shift
+-- One booking taken to its send.
+INSERT INTO expected_shifts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (campaign, quarter, step) DO UPDATE SET
+    attempted = attempted + excluded.attempted, accepted = accepted + excluded.accepted,
+    bounced = bounced + excluded.bounced, bounced_hard = bounced_hard + excluded.bounced_hard,
+    bounced_soft = bounced_soft + excluded.bounced_soft, replies = replies + excluded.replies,
+    replied = replied + excluded.replied, replied_human = replied_human + excluded.replied_human,
+    bounced_unsent = bounced_unsent + excluded.bounced_unsent,
+    bounced_hard_unsent = bounced_hard_unsent + excluded.bounced_hard_unsent
+
+-- name: add_expected_bounce
+-- One bounce.
+INSERT INTO expected_bounces VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (campaign, quarter, step, reason, domain) DO UPDATE SET
+    bounced_hard = bounced_hard + excluded.bounced_hard, bounced_soft = bounced_soft + excluded.bounced_soft
 
 -- name: add_expected_minute
 -- One booking, by minute.
@@ -153,11 +195,15 @@ INSERT INTO expected_spans VALUES (?, ?, ?)
 ON CONFLICT (campaign) DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last)
 
 -- name: series_differences
--- Expected less held, where they differ.
+-- Expected less held, where they differ; campaign 0 is the workspace.
 SELECT campaign, step, quarter, sum(sent), sum(attempted), sum(accepted), sum(bounced), sum(bounced_hard),
        sum(bounced_soft), sum(replies), sum(replied), sum(replied_human), sum(starts)
 FROM (
     SELECT campaign, step, quarter, sent, attempted, accepted, bounced, bounced_hard, bounced_soft, replies,
+           replied, replied_human, starts
+    FROM temp.expected
+    UNION ALL
+    SELECT 0, step, quarter, sent, attempted, accepted, bounced, bounced_hard, bounced_soft, replies,
            replied, replied_human, starts
     FROM temp.expected
     UNION ALL
@@ -168,6 +214,51 @@ FROM (
 GROUP BY campaign, quarter, step
 HAVING sum(sent) OR sum(attempted) OR sum(accepted) OR sum(bounced) OR sum(bounced_hard) OR sum(bounced_soft)
        OR sum(replies) OR sum(replied) OR sum(replied_human) OR sum(starts)
+
+-- name: shifts_differences
+-- Expected less held, where they differ; campaign 0 is the workspace.
+SELECT campaign, step, quarter, sum(attempted), sum(accepted), sum(bounced), sum(bounced_hard), sum(bounced_soft),
+       sum(replies), sum(replied), sum(replied_human), sum(bounced_unsent), sum(bounced_hard_unsent)
+FROM (
+    SELECT campaign, step, quarter, attempted, accepted, bounced, bounced_hard, bounced_soft, replies, replied, replied_human, bounced_unsent,
+           bounced_hard_unsent
+    FROM temp.expected_shifts
+    UNION ALL
+    SELECT 0, step, quarter, attempted, accepted, bounced, bounced_hard, bounced_soft, replies, replied, replied_human, bounced_unsent,
+           bounced_hard_unsent
+    FROM temp.expected_shifts
+    UNION ALL
+    SELECT campaign, step, quarter, -attempted, -accepted, -bounced, -bounced_hard, -bounced_soft, -replies, -replied,
+           -replied_human, -bounced_unsent, -bounced_hard_unsent
+    FROM shifts
+)
+GROUP BY campaign, quarter, step
+HAVING sum(attempted) OR sum(accepted) OR sum(bounced) OR sum(bounced_hard) OR sum(bounced_soft) OR sum(replies)
+       OR sum(replied) OR sum(replied_human) OR sum(bounced_unsent) OR sum(bounced_hard_unsent)
+
+-- name: bounces_differences
+-- Expected less held, where they differ.
+SELECT campaign, step, quarter, reason, domain, sum(bounced_hard), sum(bounced_soft)
+FROM (
+    SELECT campaign, step, quarter, reason, domain, bounced_hard, bounced_soft FROM temp.expected_bounces
+    UNION ALL
+    SELECT campaign, step, quarter, reason, domain, -bounced_hard, -bounced_soft FROM bounces
+)
+GROUP BY campaign, quarter, step, reason, domain
+HAVING sum(bounced_hard) OR sum(bounced_soft)
+
+-- name: unsent_differences
+-- Expected less held, where they differ; step -1 is the whole campaign.
+SELECT campaign, step, sum(bounced_unsent), sum(bounced_hard_unsent)
+FROM (
+    SELECT campaign, step, bounced_unsent, bounced_hard_unsent FROM temp.expected_shifts
+    UNION ALL
+    SELECT campaign, -1, bounced_unsent, bounced_hard_unsent FROM temp.expected_shifts
+    UNION ALL
+    SELECT campaign, step, -bounced_unsent, -bounced_hard_unsent FROM totals
+)
+GROUP BY campaign, step
+HAVING sum(bounced_unsent) OR sum(bounced_hard_unsent)
 
 -- name: totals_differences
 -- Expected less held, where they differ; step -1 is the whole campaign.
@@ -212,12 +303,13 @@ WHERE should.sent <> held.sent OR should.bounced <> held.bounced OR should.bounc
 
 -- name: contacted_differences
 -- Campaigns whose `contacted` is not the sends of their lowest step.
-SELECT whole.campaign FROM totals AS whole
-WHERE whole.step = -1 AND whole.contacted <> coalesce((
-    SELECT steps.sent FROM (
-        SELECT campaign, step, sum(sent) AS sent FROM temp.expected GROUP BY campaign, step
-    ) AS steps
-    WHERE steps.campaign = whole.campaign AND steps.sent > 0 ORDER BY steps.step LIMIT 1), 0)
+WITH lowest AS MATERIALIZED (
+    SELECT campaign, min(step) AS step FROM temp.expected WHERE sent > 0 GROUP BY campaign
+), counted AS MATERIALIZED (
+    SELECT campaign, sum(sent) AS sent FROM temp.expected JOIN lowest USING (campaign, step) GROUP BY campaign
+)
+SELECT whole.campaign FROM totals AS whole LEFT JOIN counted USING (campaign)
+WHERE whole.step = -1 AND whole.contacted <> coalesce(counted.sent, 0)
 
 -- name: span_differences
 -- Campaigns whose earliest or latest event is another than held, but for those about to be measured.

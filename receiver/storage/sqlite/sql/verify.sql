@@ -14,13 +14,14 @@ SELECT campaign_id, step, sent_at, soft_at, hard_at, soft_reason, hard_reason, d
 FROM messages LEFT JOIN campaigns ON campaigns.id = messages.campaign WHERE key = :key
 
 -- name: reply
--- One reply's state.
+-- One reply's state, and whether it is booked at the send that it answers.
 SELECT origin, at, best.campaign_id, best_lead, best_class, other.campaign_id, other_step, other_lead, other_class,
-       message, seq, first_received_at
+       message, seq, first_received_at,
+       message_sent_at IS (SELECT sent_at FROM messages WHERE messages.key = message)
 FROM replies
 LEFT JOIN campaigns AS best ON best.id = best_campaign
 LEFT JOIN campaigns AS other ON other.id = other_campaign
-WHERE key = :key
+WHERE replies.key = :key
 
 -- name: start
 -- One start.

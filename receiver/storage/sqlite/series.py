@@ -1,0 +1,249 @@
+"""Figures over time, by campaign, step, reason or domain: read from the rollups, never from single messages.
+
+Every function reads with several statements: call it inside one transaction of a reading connection.
+"""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import NamedTuple
+
+from receiver.events import STEP_NONE
+from receiver.figures import FIGURES, OBSERVED, QUARTER_MS, SHIFTED, UNPLACED_MS
+from receiver.storage.sqlite.queries import queries
+from receiver.storage.sqlite.rollups import WHOLE_WORKSPACE
+from receiver.storage.sqlite.rows import step_in
+
+# From before the first event that is taken in until after the last.
+ALL_TIME = (0, UNPLACED_MS)
+UNSENT = SHIFTED[-2:]
+
+_UNPLACED = UNPLACED_MS // QUARTER_MS
+
+
+class Basis(StrEnum):
+    """Where figures are booked: when each thing happened, or at the send that it goes back to."""
+
+    EVENT = "event"
+    SEND = "send"
+
+
+class Group(StrEnum):
+    """What rows of a series stand for beside their bucket."""
+
+    CAMPAIGN = "campaign"
+    STEP = "step"
+
+
+class BounceGroup(StrEnum):
+    """What bounces are counted by."""
+
+    TYPE = "type"
+    REASON = "reason"
+    DOMAIN = "domain"
+    STEP = "step"
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesQuery:
+    """What to count. Raises ValueError when that is not possible.
+
+    `edges` are epoch milliseconds on whole quarters of an hour, ascending: n + 1 of them make n half-open
+    buckets. `figures` are of `OBSERVED`, with the send basis also of `UNSENT`: bounced messages whose send is
+    not held. `campaigns` are numbers, None stands for all.
+    """
+
+    edges: Sequence[int]
+    figures: Sequence[str]
+    campaigns: Sequence[int] | None = None
+    group: Group | None = None
+    basis: Basis = Basis.EVENT
+
+    def __post_init__(self) -> None:
+        _check_edges(self.edges)
+        allowed = OBSERVED if self.basis is Basis.EVENT else (*OBSERVED, *UNSENT)
+        unknown = [name for name in self.figures if name not in allowed]
+        if unknown:
+            raise ValueError(f"No figure '{unknown[0]}' with basis '{self.basis}'; there are {', '.join(allowed)}.")
+
+
+class SeriesRow(NamedTuple):
+    """One bucket, by its index, and one group: `values` are those of the figures asked, in their order.
+
+    `bucket` is None for replies whose send is not held; `group` for all together, or the step that is not known.
+    A value is None where the basis does not know the figure: starts have no send.
+    """
+
+    bucket: int | None
+    group: int | None
+    values: tuple[int | None, ...]
+
+
+def series(conn: sqlite3.Connection, wanted: SeriesQuery) -> Iterator[SeriesRow]:
+    """Rows in which something is counted, ordered by bucket, then group; with the send basis None comes last."""
+    count = _Count(conn, wanted)
+    for bucket, (first, last) in enumerate(pairwise(edge // QUARTER_MS for edge in wanted.edges)):
+        yield from count.rows(bucket, first, last)
+    if wanted.basis is Basis.SEND:
+        yield from count.rows(None, _UNPLACED, _UNPLACED + 1)
+
+
+class _Count:
+    """Answers one series query, bucket by bucket: an index range each, and nothing to sort."""
+
+    def __init__(self, conn: sqlite3.Connection, wanted: SeriesQuery) -> None:
+        self._conn = conn
+        self._sql = queries("series.sql")
+        self._wanted = wanted
+        by = "" if wanted.group is None else f"_by_{wanted.group}"
+        tables = {f"series{by}": FIGURES}
+        if wanted.basis is Basis.SEND:
+            tables[f"shifts{by}"] = SHIFTED
+        numbers = wanted.campaigns
+        if numbers is None:
+            numbers = _all_campaigns(conn) if wanted.group is Group.CAMPAIGN else [WHOLE_WORKSPACE]
+        self._is_one = len(numbers) == 1
+        self._campaigns = numbers[0] if self._is_one else json.dumps(list(numbers))
+        sources = (self._source(name, columns) for name, columns in tables.items())
+        # Without a sum a query would give every quarter of an hour as a row.
+        self._sources = [(text, asked) for text, asked in sources if asked]
+        self._contacted = json.dumps(self._contacted_parts()) if "contacted" in wanted.figures else None
+
+    def _source(self, name: str, columns: Sequence[str]) -> tuple[str, list[str]]:
+        """A query for what is asked, and the figures that it gives after the group."""
+        asked = [column for column in columns if column in self._wanted.figures]
+        return self._sql.with_sums(name, frozenset(asked), of_one=self._is_one), asked
+
+    def rows(self, bucket: int | None, first: int, last: int) -> Iterator[SeriesRow]:
+        groups: dict[int | None, dict[str, int]] = {}
+        values: dict[str, object] = {"campaigns": self._campaigns, "first": first, "last": last}
+        for text, names in self._sources:
+            for group, *sums in self._conn.execute(text, values):
+                held = groups.setdefault(group, {})
+                for name, value in zip(names, sums, strict=True):
+                    held[name] = held.get(name, 0) + (value or 0)
+        if self._contacted is not None:
+            values = {"parts": self._contacted, "group": self._wanted.group, "first": first, "last": last}
+            for group, contacted in self._conn.execute(self._sql["contacted"], values):
+                groups.setdefault(group, {})["contacted"] = contacted
+        for group in sorted(groups, key=lambda number: number or 0):
+            row = tuple(self._value(groups[group], name) for name in self._wanted.figures)
+            if any(row):
+                yield SeriesRow(bucket, self._shown(group), row)
+
+    def _value(self, counted: Mapping[str, int], name: str) -> int | None:
+        return None if name == "starts" and self._wanted.basis is Basis.SEND else counted.get(name, 0)
+
+    def _shown(self, group: int | None) -> int | None:
+        return step_in(group) if self._wanted.group is Group.STEP and group is not None else group
+
+    def _contacted_parts(self) -> list[tuple[int, int, int]]:
+        """Campaign, lowest step and sign: the sends that `contacted` is the sum of."""
+        whole = self._wanted.campaigns is None
+        numbers = _all_campaigns(self._conn) if whole else self._wanted.campaigns
+        values = {"campaigns": json.dumps(list(numbers or []))}
+        lowest = [tuple(row) for row in self._conn.execute(self._sql["lowest_steps"], values)]
+        if not whole or self._wanted.group is Group.CAMPAIGN or not lowest:
+            return [(campaign, step, 1) for campaign, step in lowest]
+        # All campaigns: the workspace's own rows for the step that most of them begin with, and the others apart.
+        usual = Counter(step for _, step in lowest).most_common(1)[0][0]
+        others = [(campaign, step) for campaign, step in lowest if step != usual]
+        added = [(campaign, step, 1) for campaign, step in others]
+        taken = [(campaign, usual, -1) for campaign, _ in others]
+        return [(WHOLE_WORKSPACE, usual, 1), *added, *taken]
+
+
+class BounceRow(NamedTuple):
+    """Bounces of one group. `others` is above 0 in the row that stands for so many smaller groups together."""
+
+    group: str | int | None
+    bounced: int
+    bounced_hard: int
+    bounced_soft: int
+    others: int = 0
+
+
+def bounces(
+    conn: sqlite3.Connection,
+    span: tuple[int, int],
+    by: BounceGroup,
+    campaigns: Sequence[int] | None = None,
+    groups_max: int | None = None,
+) -> list[BounceRow]:
+    """Bounces in a half-open span of epoch milliseconds, as the event basis books them; most first.
+
+    Their sums are those of the series, whatever they are grouped by. At most `groups_max` groups are told
+    apart. Raises ValueError for a span that is not on whole quarters of an hour.
+    """
+    _check_edges(span)
+    values = _bounce_values(conn, span, by, campaigns)
+    name = "bounces_by_step" if by is BounceGroup.TYPE else f"bounces_by_{by}"
+    found = [tuple(row) for row in conn.execute(queries("series.sql")[name], values)]
+    if by is BounceGroup.TYPE:
+        found = [("hard", sum(row[1] for row in found), 0), ("soft", 0, sum(row[2] for row in found))]
+    rows = [BounceRow(group, hard + soft, hard, soft) for group, hard, soft in found if hard or soft]
+    rows.sort(key=lambda row: (-row.bounced, -row.bounced_hard, row.group is None, row.group))
+    if by is BounceGroup.STEP:
+        rows = [row._replace(group=None) if row.group == STEP_NONE else row for row in rows]
+    return rows if groups_max is None or len(rows) <= groups_max else _cut(rows, groups_max)
+
+
+def _bounce_values(
+    conn: sqlite3.Connection, span: tuple[int, int], by: BounceGroup, campaigns: Sequence[int] | None
+) -> dict[str, object]:
+    if campaigns is None:
+        in_series = by in (BounceGroup.TYPE, BounceGroup.STEP)
+        campaigns = [WHOLE_WORKSPACE] if in_series else _all_campaigns(conn)
+    first, last = (at // QUARTER_MS for at in span)
+    return {"campaigns": json.dumps(list(campaigns)), "first": first, "last": last}
+
+
+def _cut(rows: list[BounceRow], groups_max: int) -> list[BounceRow]:
+    """The largest groups, and one row for the rest: cut when read, for what comes first must not matter."""
+    kept, rest = rows[:groups_max], rows[groups_max:]
+    hard, soft = sum(row.bounced_hard for row in rest), sum(row.bounced_soft for row in rest)
+    return [*kept, BounceRow(None, hard + soft, hard, soft, len(rest))]
+
+
+class ReplyRow(NamedTuple):
+    """Replies by webhook of one class, and leads whose first reply is of it."""
+
+    classification: str | None
+    replies: int
+    replied: int
+
+
+def replies_by_class(
+    conn: sqlite3.Connection, span: tuple[int, int], campaigns: Sequence[int] | None = None
+) -> list[ReplyRow]:
+    """Replies in a half-open span of epoch milliseconds by their class, most first; counted in the ledger."""
+    sql = queries("series.sql")
+    values: dict[str, object] = {"from": span[0], "to": span[1]}
+    if campaigns is not None:
+        values["campaigns"] = json.dumps(list(campaigns))
+    text = sql["replies_by_class_everywhere" if campaigns is None else "replies_by_class"]
+    rows = [ReplyRow(*row) for row in conn.execute(text, values)]
+    counted = [row for row in rows if row.replies or row.replied]
+    return sorted(counted, key=lambda row: (-row.replies, row.classification is None, row.classification))
+
+
+def with_replies_to_nothing(conn: sqlite3.Connection, campaigns: Sequence[int] | None = None) -> set[int]:
+    """Those of the campaigns that have a reply without `messageId`: their reply rates are of no cohort."""
+    numbers = _all_campaigns(conn) if campaigns is None else campaigns
+    values = {"campaigns": json.dumps(list(numbers))}
+    return {row[0] for row in conn.execute(queries("series.sql")["with_replies_to_nothing"], values)}
+
+
+def _all_campaigns(conn: sqlite3.Connection) -> list[int]:
+    return [row[0] for row in conn.execute(queries("series.sql")["all_campaigns"])]
+
+
+def _check_edges(edges: Sequence[int]) -> None:
+    if any(edge % QUARTER_MS for edge in edges):
+        raise ValueError("An edge is not on a whole quarter of an hour.")
+    if list(edges) != sorted(edges) or len(edges) < 2 or edges[0] < 0 or edges[-1] > UNPLACED_MS:
+        raise ValueError("The edges are not two or more in ascending order within all time.")

@@ -1,0 +1,130 @@
+"""Fills a database in bulk, as if months of ingest lay behind it; every figure in it is true.
+
+`python -m tests.bench.prefill FILE [--messages N] [--campaigns N]`
+"""
+
+import argparse
+import random
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from receiver.events import Message
+from receiver.figures import QUARTER_MS, REPLIED, REPLIED_HUMAN, REPLY, Booking
+from receiver.storage.sqlite.connection import open_for_writing
+from receiver.storage.sqlite.migrate import migrate
+from receiver.storage.sqlite.rollups import Rollups, set_contacted
+
+MESSAGES_PER_DAY = 100_000
+BEGIN_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
+DAY_MS = 86_400_000
+BOUNCED_OF = 33  # one message in so many
+REPLIED_OF = 100
+_CHUNK = 100_000
+_REASONS = ("550 5.1.1 unknown", "550 5.7.1 blocked", "552 5.2.2 full", "421 4.7.0 later", "user unknown", "refused")
+_MESSAGE = (
+    "INSERT INTO messages (key, campaign, step, sent_at, first_received_at, domain, soft_at, hard_at, soft_reason,"
+    " hard_reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_REPLY = (
+    "INSERT INTO replies (key, campaign, step, at, origin, first_received_at, message, best_campaign, best_lead,"
+    " best_class, message_sent_at) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)"
+)
+# Sums of the plain sends, which are most: what `Rollups` would write for them.
+_PLAIN = "FROM messages WHERE soft_at IS NULL AND hard_at IS NULL"
+_ONES = "count(*), count(*), count(*), 0, 0, 0, 0, 0, 0, 0"
+_SUMS = (
+    f"INSERT INTO series SELECT campaign, step, sent_at / {QUARTER_MS}, {_ONES} {_PLAIN} GROUP BY 1, 3, 2",
+    f"INSERT INTO series SELECT 0, step, sent_at / {QUARTER_MS}, {_ONES} {_PLAIN} GROUP BY 3, 2",
+    f"INSERT INTO totals SELECT campaign, step, {_ONES}, 0, 0, 0 {_PLAIN} GROUP BY 1, 2",
+    f"INSERT INTO totals SELECT campaign, -1, {_ONES}, 0, 0, 0 {_PLAIN} GROUP BY 1",
+)
+
+
+def prefill(path: Path, messages: int, campaigns: int = 2000, seed: int = 1) -> None:
+    """A new database with so many messages; days as dense as `MESSAGES_PER_DAY`, one campaign with a tenth."""
+    with closing(open_for_writing(path)) as conn:
+        migrate(conn, str(path), BEGIN_MS)
+        conn.execute("PRAGMA synchronous = OFF")
+        conn.execute("BEGIN")
+        conn.executemany(
+            "INSERT INTO campaigns (id, campaign_id, first_event_at, last_event_at) VALUES (?, ?, ?, ?)",
+            [(n, f"camp_{n:05d}", BEGIN_MS, BEGIN_MS + DAY_MS) for n in range(1, campaigns + 1)],
+        )
+        special = list(_fill_messages(conn, messages, campaigns, random.Random(seed)))
+        for statement in _SUMS:
+            conn.execute(statement)
+        _book(conn, special)
+        set_contacted(conn, range(1, campaigns + 1))
+        conn.execute("COMMIT")
+        conn.execute("ANALYZE")
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+_Special = tuple[int, Message, int | None]
+
+
+def _fill_messages(
+    conn: sqlite3.Connection, messages: int, campaigns: int, chance: random.Random
+) -> Iterator[_Special]:
+    """Writes the ledger; gives campaign, message and time of the reply of those that are more than a send."""
+    rows, replies = [], []
+    for number in range(messages):
+        at = BEGIN_MS + number * DAY_MS // MESSAGES_PER_DAY
+        campaign = 1 if chance.randrange(10) == 0 else chance.randrange(2, campaigns + 1)
+        message = Message(None, chance.randrange(1, 4), at, domain=f"example{chance.randrange(20_000)}.org")
+        key = at.to_bytes(6, "big") + number.to_bytes(10, "big")
+        if number % BOUNCED_OF == 0:
+            _bounce(message, at + chance.randrange(60_000, DAY_MS), chance)
+            yield campaign, message, None
+        if number % REPLIED_OF == 1:
+            replied_at = at + chance.randrange(60_000, 3 * DAY_MS)
+            lead = number.to_bytes(16, "big")
+            kind = chance.choice(["interested", "out_of_office", None])
+            place = (key, campaign, message.step, replied_at, replied_at, key, campaign, lead, kind, at)
+            replies.append(place)
+            yield campaign, message, replied_at if kind != "out_of_office" else -replied_at
+        bounce = (message.soft_at, message.hard_at, message.soft_reason, message.hard_reason)
+        rows.append((key, campaign, message.step, at, at, message.domain, *bounce))
+        if len(rows) == _CHUNK:
+            conn.executemany(_MESSAGE, rows)
+            rows = []
+    conn.executemany(_MESSAGE, rows)
+    conn.executemany(_REPLY, replies)
+
+
+def _bounce(message: Message, at: int, chance: random.Random) -> None:
+    if chance.randrange(3):
+        message.hard_at, message.hard_reason = at, chance.choice(_REASONS)
+    else:
+        message.soft_at, message.soft_reason = at, chance.choice(_REASONS)
+
+
+def _book(conn: sqlite3.Connection, special: list[_Special]) -> None:
+    rollups = Rollups(BEGIN_MS, {})
+    for campaign, message, replied_at in special:
+        if replied_at is None:
+            rollups.book_message(campaign, message)
+            continue
+        at = abs(replied_at)
+        counted = [REPLY, REPLIED] if replied_at < 0 else [REPLY, REPLIED, REPLIED_HUMAN]
+        rollups.book_reply(campaign, message.step, [Booking(at, row) for row in counted], message.sent_at)
+    rollups.write(conn)
+
+
+def main() -> None:
+    """Fill the file that is named and say how long that took."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.prefill", description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--messages", type=int, default=1_000_000, help="messages (1,000,000)")
+    parser.add_argument("--campaigns", type=int, default=2000, help="campaigns (2,000)")
+    options = parser.parse_args()
+    begun = time.monotonic()
+    prefill(options.file, options.messages, options.campaigns)
+    print(f"{options.messages:,} messages in {time.monotonic() - begun:.0f} s.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""A question that takes too long is interrupted, even between its many statements, and leaves nothing behind."""
+
+import sqlite3
+import time
+
+import pytest
+
+from receiver.errors import QueryTimeoutError
+from receiver.storage.sqlite.store import Readers
+from tests.web.conftest import Api, problem, sent
+
+
+async def test_a_slow_question_is_interrupted_and_the_next_one_answered(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.post(sent())
+    url = "/v1/series?interval=15m&from=-60d"
+    for _ in range(3):
+        monkeypatch.setattr(api.service.readers, "_timeout_s", 0.0001)
+        found = await api.refused(url, 503)
+        text = "The query took longer than 0.0001 s; ask for less at once."
+        assert found == problem(503, "Service Unavailable", "query_timeout", text)
+        monkeypatch.setattr(api.service.readers, "_timeout_s", 60)
+        assert (await api.get(url)).status_code == 200
+
+
+async def test_a_question_of_many_short_statements_is_interrupted_too(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(conn: sqlite3.Connection) -> int:
+        for _ in range(10_000):
+            time.sleep(0.005)
+            conn.execute(
+                "WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < 500) SELECT sum(v) FROM n"
+            ).fetchone()
+        return 1
+
+    readers: Readers = api.service.readers
+    monkeypatch.setattr(readers, "_timeout_s", 0.01)
+    with pytest.raises(QueryTimeoutError):
+        await readers.run(ask)
