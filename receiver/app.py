@@ -126,7 +126,15 @@ class Service:
             def version() -> str:
                 return f"{start}.{writer.version}"
 
-            surroundings = Surroundings(clock, access, body_reader, request_ids, exports, version)
+            surroundings = Surroundings(
+                clock,
+                access,
+                body_reader,
+                request_ids,
+                exports,
+                version,
+                show_recipients=settings.access.show_recipients,
+            )
             keys = settings.webhook.hmac_keys
             secret_ids = await store.secret_ids(keys, clock.now_ms())
             webhook = Webhook(

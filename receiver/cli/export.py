@@ -87,7 +87,8 @@ def _export(
     settings = load_settings(config_path).settings
     now_ms = clock_of(settings).now_ms()
     try:
-        call = Call(parse_values(table.params, values), None, path, Role.ADMIN, now_ms)
+        shown = settings.access.show_recipients
+        call = Call(parse_values(table.params, values), None, path, Role.ADMIN, now_ms, shown)
         with reading(settings) as conn, _destination(output) as write:
             rows = watched(f"Exporting {table.name}", partial(_write, conn, table, call, format_, write))
     except InvalidParameterError as error:

@@ -13,13 +13,17 @@ from receiver.web.params import NoParams, Params
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request on its way to a handler, checked: parameters, body, path parts, role, and "now"."""
+    """One request on its way to a handler, checked: parameters, body, path parts, role, and "now".
+
+    Without `show_recipients` addresses in its answer are masked.
+    """
 
     params: Any
     body: Any
     path: dict[str, str]
     role: Role
     now_ms: int
+    show_recipients: bool = False
 
 
 @dataclass(frozen=True, slots=True)

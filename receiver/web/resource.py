@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from receiver.clock import Clock
 from receiver.errors import ReceiverError
+from receiver.masking import all_masked, may_hold_address
 from receiver.web.access import Access, Credentials, Role
 from receiver.web.body import BodyReader, Refusal
 from receiver.web.exports import Download, Exports, file_name
@@ -45,6 +46,8 @@ class Surroundings:
         request_ids: RequestIds,
         exports: Exports,
         version: Callable[[], str],
+        *,
+        show_recipients: bool = False,
     ) -> None:
         self.clock = clock
         self.access = access
@@ -52,6 +55,7 @@ class Surroundings:
         self.request_ids = request_ids
         self.exports = exports
         self.version = version
+        self.show_recipients = show_recipients
 
 
 class Resource:
@@ -116,7 +120,7 @@ class Resource:
         etag = self._etag(scope, role, now, format_) if operation.cached else None
         if etag is not None and _is_known(etag, headers.get(b"if-none-match")):
             return 304, [_CACHE, (b"etag", etag), *stamps], b""
-        call = Call(params, body, scope.get("path_params", {}), role, now)
+        call = Call(params, body, scope.get("path_params", {}), role, now, self._around.show_recipients)
         if etag is not None:
             stamps.append((b"etag", etag))
         if operation.table is not None and format_ is not Format.JSON:
@@ -124,7 +128,7 @@ class Resource:
             download = await self._around.exports.make(operation.table, call, format_, receive)
             return 200, [(b"content-type", CONTENT_TYPES[format_].encode()), _CACHE, *stamps], download
         answer = await operation.handler(call)
-        content, content_type = _rendered(answer, operation, now)
+        content, content_type = _rendered(answer, operation, call)
         more = answer.headers if isinstance(answer, Raw) else ()
         return operation.status, [(b"content-type", content_type), _CACHE, *stamps, *more], content
 
@@ -228,13 +232,16 @@ def _is_known(etag: bytes, if_none_match: bytes | None) -> bool:
     return etag in known or etag.removeprefix(b"W/") in known
 
 
-def _rendered(answer: dict[str, Any] | Raw, operation: Operation, now_ms: int) -> tuple[bytes, bytes]:
+def _rendered(answer: dict[str, Any] | Raw, operation: Operation, call: Call) -> tuple[bytes, bytes]:
     if isinstance(answer, Raw):
         return answer.content, answer.content_type
     if operation.stamped:
-        answer["as_of"] = rfc3339(now_ms)
-        answer["settled_until"] = rfc3339(settled_until(now_ms))
-    return orjson.dumps(answer), b"application/json"
+        answer["as_of"] = rfc3339(call.now_ms)
+        answer["settled_until"] = rfc3339(settled_until(call.now_ms))
+    content = orjson.dumps(answer)
+    if not call.show_recipients and may_hold_address(content):
+        content = orjson.dumps(all_masked(answer))
+    return content, b"application/json"
 
 
 async def _compressed(content: bytes, headers: Mapping[bytes, bytes], answer_headers: Headers) -> bytes:
