@@ -32,8 +32,10 @@ from receiver.storage.lock import DatabaseLock, Holder
 from receiver.storage.sqlite.store import Readers, Store
 from receiver.web.access import Access
 from receiver.web.body import BodyReader
+from receiver.web.breakdowns import Breakdowns
 from receiver.web.campaigns import Campaigns
 from receiver.web.events import Events
+from receiver.web.explain import Explain
 from receiver.web.exports import Exports
 from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
@@ -113,6 +115,8 @@ class Service:
             )
             handlers = Handlers(
                 Campaigns(readers),
+                Breakdowns(readers),
+                Explain(readers),
                 Events(readers),
                 Quarantine(readers, Retrying(store, readers, writer, clock)),
                 Rebuild(rebuilding),

@@ -34,9 +34,7 @@ _COHORT = "at the send of each message, else at its earliest bounce"
 _FIGURES: Mapping[str, Definition] = {
     "sent": Definition("messages with a `message.sent`", "at the send", SENDS),
     "attempted": Definition("messages with a send or a bounce", "at the earliest of them", SENDS + BOUNCES),
-    "accepted": Definition(
-        "messages with a send and no bounce", f"+1 at the send, −1 {_AT_BOUNCE}", SENDS + BOUNCES
-    ),
+    "accepted": Definition("messages with a send and no bounce", f"+1 at the send, −1 {_AT_BOUNCE}", SENDS + BOUNCES),
     "contacted": Definition(
         "messages sent in the campaign's lowest step over its whole life: each lead gets that one once",
         "at the send",

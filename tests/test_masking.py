@@ -50,7 +50,9 @@ around = st.text("xy \n<>,;:()", max_size=20)
 
 @given(around, locals_ | quoted, st.sampled_from(SIGNS), around)
 @example('"x" ', '"Qa b"', "@", "")
-def test_no_more_than_the_first_letter_of_a_local_part_is_left(before: str, local: str, sign: str, after: str) -> None:
+def test_no_more_than_the_first_letter_of_a_local_part_is_left(
+    before: str, local: str, sign: str, after: str
+) -> None:
     shown = masked(f"{before} {local}{sign}example.org {after}")
     rest = local.strip('"')[1:]
     assert rest not in shown.replace("example.org", "").replace("***", "").replace(sign, "") or set(rest) <= set(
@@ -65,10 +67,12 @@ def test_no_more_than_the_first_letter_of_a_local_part_is_left(before: str, loca
 def test_what_is_masked_stays_as_it_is(text: str) -> None:
     shown = masked(text)
     assert masked(shown) == shown
-    assert [char for char in shown if char in "@＠﹫"] == [char for char in text if char in "@＠﹫" ] or '"' in text
+    assert [char for char in shown if char in "@＠﹫"] == [char for char in text if char in "@＠﹫"] or '"' in text
 
 
-@pytest.mark.parametrize("text", ["@" * 20_000, "a" * 20_000 + "@", '"@' * 10_000, '"\\' * 10_000 + "@", "a.\"b" * 5_000 + "@"])
+@pytest.mark.parametrize(
+    "text", ["@" * 20_000, "a" * 20_000 + "@", '"@' * 10_000, '"\\' * 10_000 + "@", 'a."b' * 5_000 + "@"]
+)
 def test_hostile_texts_do_not_hold_it_up(text: str) -> None:
     masked(text)
 

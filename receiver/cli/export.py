@@ -27,7 +27,9 @@ from receiver.web.params import parse_values
 from receiver.web.times import rfc3339
 
 # One line makes a list exportable.
-TABLES = (tables.CAMPAIGNS, tables.STEPS, tables.EVENTS, tables.QUARANTINE)
+TABLES = (
+    tables.CAMPAIGNS, tables.STEPS, tables.BOUNCES, tables.REPLIES, tables.EVENTS, tables.QUARANTINE,
+)  # fmt: skip
 _STANDARD_OUTPUT = "-"
 
 Write = Callable[[bytes], object]

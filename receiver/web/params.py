@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from receiver.definitions import DEFINITIONS
 from receiver.errors import InvalidParameterError
 from receiver.figures import OBSERVED, RATES
 from receiver.web.formats import Format
@@ -65,6 +66,10 @@ Cursor = Annotated[
     str | None, Field(max_length=2000, json_schema_extra={"allowed": "a next_cursor of an earlier answer"})
 ]
 Time = Annotated[str | None, Field(max_length=40, json_schema_extra={"allowed": TIMES})]
+CampaignId = Annotated[
+    str | None,
+    Field(min_length=1, max_length=128, json_schema_extra={"allowed": "a campaign id of 1 to 128 characters"}),
+]
 RowFormat = Annotated[Format | None, Field(json_schema_extra={"allowed": "json, csv or ndjson"})]
 
 
@@ -94,9 +99,7 @@ class EventsParams(Params):
     """`GET /v1/events`."""
 
     event: EventName | None = allowed("campaign.started, message.sent, message.bounced or reply.received")
-    campaign_id: Annotated[str | None, Field(min_length=1, max_length=128)] = allowed(
-        "a campaign id of 1 to 128 characters"
-    )
+    campaign_id: CampaignId = None
     message_id: Annotated[str | None, Field(min_length=1, max_length=512)] = allowed(
         "a messageId of 1 to 512 characters"
     )
@@ -114,6 +117,46 @@ class QuarantineParams(Params):
     limit: Limit = 100
     cursor: Cursor = None
     format: RowFormat = None
+
+
+def _known_figure(name: str) -> str:
+    if name not in DEFINITIONS:
+        raise ValueError(name)
+    return name
+
+
+class BouncesParams(Params):
+    """`GET /v1/bounces`."""
+
+    group_by: Literal["type", "reason", "domain", "step"] = Field(
+        "reason", json_schema_extra={"allowed": "type, reason, domain or step"}
+    )
+    from_: Time = Field(None, alias="from")
+    to: Time = None
+    campaign_id: CampaignId = None
+    limit: Limit = 100
+    format: RowFormat = None
+
+
+class RepliesParams(Params):
+    """`GET /v1/replies`."""
+
+    from_: Time = Field(None, alias="from")
+    to: Time = None
+    campaign_id: CampaignId = None
+    limit: Limit = 100
+    format: RowFormat = None
+
+
+class ExplainParams(Params):
+    """`GET /v1/explain`."""
+
+    figure: Annotated[str, AfterValidator(_known_figure)] = Field(
+        json_schema_extra={"allowed": ", ".join(DEFINITIONS), "enum": list(DEFINITIONS)}
+    )
+    from_: Time = Field(None, alias="from")
+    to: Time = None
+    campaign_id: CampaignId = None
 
 
 class RetryBody(Params):
@@ -166,6 +209,9 @@ def parse_values(model: type[M], values: Mapping[str, Any]) -> M:
         return model.model_validate(values)
     except ValidationError as error:
         name = str(error.errors(include_url=False, include_context=False)[0]["loc"][0])
+        if name not in values:
+            text = f"'{name}' is missing; use {_what_is_allowed(known[name])}."
+            raise InvalidParameterError(name, text) from None
         raise refusal(name, values[name], _what_is_allowed(known[name])) from None
 
 

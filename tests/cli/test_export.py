@@ -14,7 +14,7 @@ import pytest
 
 from receiver.cli.export import TABLES
 from tests.cli.conftest import Database, Run, Server, environ
-from tests.web.conftest import bounced, sent, started, unread
+from tests.web.conftest import bounced, replied, sent, started, unread
 
 EVENTS = (
     "seq,event,campaign_id,message_id,step,occurred_at,received_at,origin,copies\r\n"
@@ -53,7 +53,7 @@ def test_it_writes_a_file_and_leaves_nothing_beside_it(run: Run, filled: Databas
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 @pytest.mark.parametrize("format_", ["csv", "ndjson"])
 def test_it_gives_what_the_api_gives(run: Run, server: Server, tmp_path: Path, table: object, format_: str) -> None:
-    server.deliver(started(), sent(), sent("m2", step=2), bounced(), unread())
+    server.deliver(started(), sent(), sent("m2", step=2), bounced(), replied(), unread())
     name = getattr(table, "name", "")
     path = "/v1/campaigns/a/steps" if name == "steps" else f"/v1/{name}"
     chosen = ["--campaign-id", "a"] if name == "steps" else []
@@ -122,7 +122,7 @@ def test_on_a_terminal_there_is_a_bar(filled: Database, run_on_terminal: Callabl
 
 def test_ctrl_c_leaves_neither_a_file_nor_a_part(filled: Database, tmp_path: Path) -> None:
     filled.fill(*(sent(f"m{number}") for number in range(2, 3000)))
-    slow = "import sys, time, receiver.cli; e = sys.modules['receiver.cli.export']; w = e.write_table\n"
+    slow = "import sys, time, receiver.cli.export; e = sys.modules['receiver.cli.export']; w = e.write_table\n"
     slow += "e.write_table = lambda c, t, k, f, write, p: w(c, t, k, f, lambda d: (time.sleep(0.3), write(d)), p)\n"
     slow += "from receiver.cli import main; main()"
     command = [sys.executable, "-c", slow, "export", "events", "-o", "events.csv"]

@@ -22,6 +22,8 @@ from tests.web.test_routes import OPERATIONS
 LISTS = {
     "/v1/campaigns": tables.CAMPAIGNS,
     "/v1/campaigns/{campaign_id}/steps": tables.STEPS,
+    "/v1/bounces": tables.BOUNCES,
+    "/v1/replies": tables.REPLIES,
     "/v1/events": tables.EVENTS,
     "/v1/quarantine": tables.QUARANTINE,
 }
@@ -32,6 +34,8 @@ COLUMNS = {
     "/v1/campaigns": "campaign_id,name,status,activity,started_at,last_started_at,first_event_at,last_event_at,"
     f"{FIGURES},starts,{RATES},drift_status",
     "/v1/campaigns/a/steps": f"step,{FIGURES},{RATES}",
+    "/v1/bounces": "reason,bounced,bounced_hard,bounced_soft,share",
+    "/v1/replies": "classification,replies,replied",
     "/v1/events": "seq,event,campaign_id,message_id,step,occurred_at,received_at,origin,copies",
     "/v1/quarantine": "id,reason,detail,event,campaign_id,received_at,size_bytes,copies",
 }

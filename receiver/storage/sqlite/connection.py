@@ -1,7 +1,8 @@
 """Opens SQLite: one writing connection, and reading ones beside it that cannot write."""
 
+import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
@@ -91,6 +92,16 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     )
     conn.row_factory = sqlite3.Row
     return conn
+
+
+@contextlib.contextmanager
+def one_state(conn: sqlite3.Connection) -> Iterator[None]:
+    """All reading inside sees the database as of one moment."""
+    conn.execute("BEGIN")
+    try:
+        yield
+    finally:
+        conn.execute("ROLLBACK")
 
 
 async def connect(opener: Callable[[], sqlite3.Connection]) -> Connection:
