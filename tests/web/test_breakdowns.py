@@ -204,7 +204,8 @@ async def test_a_bad_range_is_refused(api: Api, path: str, query: str, parameter
         ("group_by=reason'--", "group_by", "'group_by' is 'reason'--'; use type, reason, domain or step."),
         ("limit=1e9", "limit", "'limit' is '1e9'; use 1 to 2000."),
         ("limit=٣", "limit", "'limit' is '٣'; use 1 to 2000."),
-        ("step=1", "step", "'step' is not a parameter here; known are: group_by, from, to, campaign_id, limit, format."),
+        ("step=1", "step", "'step' is not a parameter here; known are: group_by, from, to, "
+         "campaign_id, limit, format."),
     ],
 )  # fmt: skip
 async def test_a_bad_query_of_bounces_is_refused(api: Api, query: str, parameter: str, text: str) -> None:
