@@ -94,7 +94,7 @@ class Service:
         clock = clock or clock_of(settings)
         path = settings.database_path
         async with contextlib.AsyncExitStack() as opened:
-            store = await Store.open(path, clock.now_ms())
+            store = await Store.open(path, clock.now_ms(), lambda words: log.info("upgrading_database", detail=words))
             opened.push_async_callback(store.close)  # the thread of a connection left open keeps the process alive
             readers = await Readers.open(path)
             opened.push_async_callback(readers.close)

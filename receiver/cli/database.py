@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from receiver.app import clock_of
+from receiver.cli.options import say
 from receiver.clock import Clock
 from receiver.errors import CommandError, StorageError
 from receiver.http import server_client
@@ -17,7 +18,7 @@ from receiver.settings import Settings
 from receiver.storage.lock import DatabaseLock
 from receiver.storage.sqlite.connection import open_for_reading, open_for_writing
 from receiver.storage.sqlite.ledger import Ledger
-from receiver.storage.sqlite.migrate import check, migrate
+from receiver.storage.sqlite.migrate import check_current, migrate
 from receiver.storage.sqlite.spans import measure_spans
 
 
@@ -27,7 +28,7 @@ def reading(settings: Settings) -> Iterator[sqlite3.Connection]:
     path = existing(settings)
     try:
         with contextlib.closing(open_for_reading(path)) as conn:
-            check(conn, str(path))
+            check_current(conn, str(path))
             yield conn
     except sqlite3.DatabaseError as error:
         raise StorageError(f"The database '{path}' cannot be read: {error}.") from error
@@ -48,7 +49,7 @@ class Owner:
         self._clock = clock
         self.conn = conn
         self.path = path
-        migrate(conn, str(path), self.now_ms())
+        migrate(conn, str(path), self.now_ms(), say)
         self.ledger = Ledger(conn)
 
     def now_ms(self) -> int:
