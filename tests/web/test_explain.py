@@ -100,6 +100,8 @@ async def test_what_is_not_in_it_is_counted_beside_it(filled: Api) -> None:
     await filled.post(sent("m8", campaign="c"))
     of_c = await filled.json("/v1/explain", figure="sent", campaign_id="c")
     assert (of_c["counted"], of_c["quarantined"], of_c["conflicts"]) == (1, 0, 1)
+    both = await filled.json("/v1/explain", figure="sent")
+    assert (both["quarantined"], both["conflicts"]) == (1, 1)
     whole = await filled.json("/v1/explain", figure="bounced")
     assert (whole["counted"], whole["quarantined"]) == (3, 1)
     earlier = await filled.json("/v1/explain", figure="sent", to="2025-06-11T09:00:00Z")
