@@ -71,4 +71,4 @@ asyncio.run(main())
 def test_the_wheel_has_the_console_script(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     entry = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
-    assert "leadterra-receiver = receiver.cli:main" in archive.read(entry).decode()
+    assert "leadterra-receiver = receiver.__main__:main" in archive.read(entry).decode()
