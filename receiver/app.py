@@ -32,9 +32,11 @@ from receiver.storage.lock import DatabaseLock, Holder
 from receiver.storage.sqlite.store import Readers, Store
 from receiver.web.access import Access
 from receiver.web.body import BodyReader
+from receiver.web.breakdowns import Breakdowns
 from receiver.web.campaigns import Campaigns
 from receiver.web.drift import Drift
 from receiver.web.events import Events
+from receiver.web.explain import Explain
 from receiver.web.exports import Exports
 from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
@@ -97,7 +99,7 @@ class Service:
         clock = clock or clock_of(settings)
         path = settings.database_path
         async with contextlib.AsyncExitStack() as opened:
-            store = await Store.open(path, clock.now_ms())
+            store = await Store.open(path, clock.now_ms(), lambda words: log.info("upgrading_database", detail=words))
             opened.push_async_callback(store.close)  # the thread of a connection left open keeps the process alive
             readers = await Readers.open(path)
             opened.push_async_callback(readers.close)
@@ -123,6 +125,8 @@ class Service:
                 Campaigns(readers, books, comparison),
                 Drift(readers, comparison),
                 Reconciliations(readers, reconciliation.reconciler),
+                Breakdowns(readers),
+                Explain(readers),
                 Events(readers),
                 Quarantine(readers, Retrying(store, readers, writer, clock)),
                 Rebuild(rebuilding),
@@ -139,7 +143,14 @@ class Service:
                 return f"{start}.{writer.version}"
 
             surroundings = Surroundings(
-                clock, access, body_reader, request_ids, exports, version, reconciliation.pins
+                clock,
+                access,
+                body_reader,
+                request_ids,
+                exports,
+                version,
+                reconciliation.pins,
+                show_recipients=settings.access.show_recipients,
             )
             keys = settings.webhook.hmac_keys
             secret_ids = await store.secret_ids(keys, clock.now_ms())

@@ -2,6 +2,8 @@
 
 import re
 
+from receiver.masking import AT, masked
+
 # RFC 3463, section 2: class 2, 4 or 5, then subject and detail of one to three digits each. What goes on with a
 # further dot and digit is an IPv4 address or a version.
 _STATUS = re.compile(r"(?<![\w.])[245]\.[0-9]{1,3}\.[0-9]{1,3}(?!\.?\w)")
@@ -10,7 +12,7 @@ _READ_MAX = 1000
 _CLASS_MAX = 64
 
 _URL = re.compile(r"\bhttps?://\S+")
-_ADDRESS = re.compile(r"<?[^\s<>@:;,]+@[^\s<>@:;,]+>?")
+_ADDRESS = re.compile(rf"<?[^\s<>@:;,]+ ?(?:{AT})[^\s<>@:;,]+>?")
 # Queue ids and the like: at least six letters and digits, both among them.
 _ID = re.compile(r"\b(?=[a-z-]*[0-9])(?=[0-9-]*[a-z])[a-z0-9-]{6,}\b")
 _NUMBER = re.compile(r"[0-9]+(?:[.:][0-9]+)*")
@@ -29,7 +31,7 @@ def reason_class(reason: str | None) -> str | None:
     if status is not None:
         return status[0]
     text = _URL.sub("<link>", text.lower())
-    text = _ADDRESS.sub("<address>", text)
+    text = _ADDRESS.sub("<address>", masked(text))
     text = _ID.sub("<id>", text)
     text = _NUMBER.sub("#", text)
     return _BLANK.sub(" ", text).strip()[:_CLASS_MAX].rstrip() or None

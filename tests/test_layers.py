@@ -10,7 +10,7 @@ import receiver
 ROOT = Path(receiver.__file__).parent
 LAYERS = (
     {"", "errors", "clock", "http", "log", "signals"},
-    {"events", "figures", "reasons"},
+    {"events", "figures", "reasons", "masking", "definitions"},
     {"settings", "leadterra"},
     {"storage", "sandbox"},
     {"ingest", "reconcile"},

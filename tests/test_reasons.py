@@ -31,6 +31,8 @@ def test_a_status_code_is_the_class(reason: str, found: str) -> None:
         ("postfix v2.5.1 refused", "postfix v# refused"),
         ("no such user <Jo.Doe@example.org>", "no such user <address>"),
         ("jo@example.org: unknown", "<address>: unknown"),
+        ('"john, doe"@example.org unknown', "<address> unknown"),
+        ("jo＠example.org unknown", "<address> unknown"),
         ("queued as 4bXyZ12qmnz", "queued as <id>"),
         ("see https://example.org/a?b=c now", "see <link> now"),
         ("7.1.1 is no class of codes", "# is no class of codes"),

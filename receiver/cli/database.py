@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from receiver.app import clock_of
+from receiver.cli.options import say
 from receiver.clock import Clock
 from receiver.errors import CommandError, StorageError
 from receiver.http import server_client
@@ -48,7 +49,7 @@ class Owner:
         self._clock = clock
         self.conn = conn
         self.path = path
-        migrate(conn, str(path), self.now_ms())
+        migrate(conn, str(path), self.now_ms(), say)
         self.ledger = Ledger(conn)
 
     def now_ms(self) -> int:

@@ -28,7 +28,17 @@ from receiver.web.params import is_repeatable, parse_values
 from receiver.web.times import rfc3339
 
 # One line makes a list exportable.
-TABLES = (tables.CAMPAIGNS, tables.STEPS, tables.SERIES, tables.EVENTS, tables.QUARANTINE)
+TABLES = (
+    tables.CAMPAIGNS,
+    tables.STEPS,
+    tables.SERIES,
+    tables.BOUNCES,
+    tables.REPLIES,
+    tables.EVENTS,
+    tables.QUARANTINE,
+    tables.DRIFT,
+    tables.RECONCILIATIONS,
+)
 _STANDARD_OUTPUT = "-"
 
 Write = Callable[[bytes], object]
@@ -90,8 +100,8 @@ def _export(
     clock = clock_of(settings)
     now_ms = clock.now_ms()
     try:
-        params = parse_values(table.params, values)
-        call = Call(params, None, path, Role.ADMIN, now_ms, clock.speed, pins_of(settings))
+        params, shown = parse_values(table.params, values), settings.access.show_recipients
+        call = Call(params, None, path, Role.ADMIN, now_ms, clock.speed, pins_of(settings), shown)
         with reading(settings) as conn, _destination(output) as write:
             rows = watched(f"Exporting {table.name}", partial(_write, conn, table, call, format_, write))
     except InvalidParameterError as error:

@@ -15,6 +15,7 @@ from receiver.cli.database import Owner, Server, reading, writing
 from receiver.cli.options import config_option, json_option, load_settings, say
 from receiver.cli.progress import ProgressView
 from receiver.errors import CommandError
+from receiver.masking import all_masked
 from receiver.storage.sqlite import reads
 from receiver.web.params import QUARANTINE_REASONS
 from receiver.web.times import rfc3339
@@ -39,9 +40,12 @@ def quarantine() -> None:
 @click.option("--limit", type=click.IntRange(1, 2000), default=100, show_default=True, help="Rows at most.")
 def list_rows(config_path: Path | None, *, as_json: bool, reason: str | None, limit: int) -> None:
     """List what waits, newest first; never the bodies."""
-    with reading(load_settings(config_path).settings) as conn:
+    settings = load_settings(config_path).settings
+    with reading(settings) as conn:
         rows = [_readable(dict(row)) for row in reads.quarantine(conn, reason, None, limit)]
         counts = reads.quarantine_counts(conn)
+    if not settings.access.show_recipients:
+        rows = all_masked(rows)
     if as_json:
         click.echo(json.dumps({"data": rows}, indent=2))
         return

@@ -1,11 +1,10 @@
 """The shapes of the answers, for the route table and for the tests that hold answers against them."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from receiver.web.params import DriftStatus
-
+DriftStatus = Literal["in_sync", "settling", "missing", "surplus", "unknown"]
 # Of a field that is there when it is asked for. A factory: a schema would name any other default.
 _ABSENT: Any = Field(default_factory=lambda: None)
 
@@ -14,6 +13,8 @@ class Answer(BaseModel):
     """An object of an answer; every field is always there."""
 
     model_config = ConfigDict(extra="forbid")
+    # Fields that are there only when the request asks for them.
+    asked: ClassVar[frozenset[str]] = frozenset()
 
 
 class Stamped(Answer):
@@ -282,6 +283,146 @@ class QuarantineAnswer(Stamped):
     next_cursor: str | None
 
 
+class Range(Answer):
+    """What was counted: `from` floored and `to` raised to a quarter of an hour; null where nothing bounds it."""
+
+    from_: str | None = Field(alias="from")
+    to: str | None
+    campaign_id: str | None
+
+
+class BouncesQuery(Range):
+    """The query as executed."""
+
+    group_by: Literal["type", "reason", "domain", "step"]
+
+
+class Bounces(Answer):
+    """Bounces of some messages; `share` of all bounced in the range, null when none is."""
+
+    bounced: int
+    bounced_hard: int
+    bounced_soft: int
+    share: float | None
+
+
+class BounceGroup(Answer):
+    """What bounces are grouped by: one of these fields. Null stands for what is not known."""
+
+    asked: ClassVar[frozenset[str]] = frozenset({"type", "reason", "domain", "step"})
+
+    type: Literal["hard", "soft"] = "hard"
+    reason: str | None = None
+    domain: str | None = None
+    step: int | None = None
+
+
+class BounceRow(Bounces, BounceGroup):
+    """Bounces of one group. A soft bounce that turns hard is taken back: in a range `bounced_soft` may be below 0."""
+
+
+class OtherBounces(Bounces):
+    """All groups beyond the `limit`, together: `groups` of them."""
+
+    groups: int
+
+
+class BouncesAnswer(Stamped):
+    """`GET /v1/bounces`: most bounced first; `data` and `other` together are all bounces in the range."""
+
+    query: BouncesQuery
+    data: list[BounceRow]
+    other: OtherBounces | None
+
+
+class Replies(Answer):
+    """Replies by webhook, and leads with a first reply in the range."""
+
+    replies: int
+    replied: int
+
+
+class Classified(Answer):
+    """The class that Leadterra gave a reply, as it came; null when it gave none."""
+
+    classification: str | None
+
+
+class ReplyRow(Replies, Classified):
+    """Replies of one class; a lead counts in the class of its first reply."""
+
+
+class OtherReplies(Replies):
+    """All classes beyond the `limit`, together: `groups` of them."""
+
+    groups: int
+
+
+class RepliesAnswer(Stamped):
+    """`GET /v1/replies`: most replies first; `data` and `other` together are all replies in the range."""
+
+    query: Range
+    data: list[ReplyRow]
+    other: OtherReplies | None
+
+
+class ExplainQuery(Range):
+    """The query as executed."""
+
+    figure: str
+
+
+class Journal(Answer):
+    """Events that move the figure in this range, while the journal keeps their bodies.
+
+    Not all were looked at unless `complete`: then `events`, `copies` (further deliveries of them) and `fetched`
+    (events that came from Leadterra's API) are of those that were. `since` is when the oldest kept body arrived.
+    """
+
+    since: str | None
+    complete: bool
+    events: int
+    copies: int
+    fetched: int
+
+
+class ProviderFigure(Answer):
+    """What Leadterra's own counter said, as it came."""
+
+    value: int | None
+    fetched_at: str
+
+
+class Samples(Answer):
+    """Some of the events: the first ones to arrive, and the last ones."""
+
+    first: list[EventRow]
+    last: list[EventRow]
+
+
+class ExplainAnswer(Stamped):
+    """`GET /v1/explain`: how a number came to be.
+
+    `counted` is the figure in this range, or the value of the `rate`, which is of the messages sent in it.
+    `quarantined` bodies name such an event (and the campaign), arrived in the range, and are not counted; `conflicts`
+    are copies that contradict each other. `provider` and `reconciled` are of one campaign's whole life.
+    """
+
+    query: ExplainQuery
+    definition: str
+    booked: str
+    denominator: str | None
+    source: list[str]
+    counted: int | float | None
+    rate: Rate | None
+    journal: Journal
+    quarantined: int
+    conflicts: int
+    provider: ProviderFigure | None
+    reconciled: int | None
+    samples: Samples
+
+
 class RetryAnswer(Stamped):
     """`POST /v1/quarantine/retry`."""
 
@@ -302,10 +443,15 @@ class RebuildAnswer(Stamped):
     rows_changed: int | None
 
 
-class DriftRow(Drift):
-    """How one campaign stands, and when Leadterra was asked."""
+class OfCampaign(Answer):
+    """What belongs to one campaign."""
 
     campaign_id: str
+
+
+class DriftRow(Drift, OfCampaign):
+    """How one campaign stands, and when Leadterra was asked."""
+
     snapshot_at: str | None
 
 

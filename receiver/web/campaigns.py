@@ -9,9 +9,10 @@ from receiver.errors import CampaignNotFoundError
 from receiver.events import STEP_NONE
 from receiver.figures import OBSERVED, held_rates, rates
 from receiver.reconcile.books import Books
-from receiver.reconcile.standings import Standing, standings
+from receiver.reconcile.standings import Standing
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite import reconciliation as rows
+from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
 from receiver.web.paging import asked_limit, every
@@ -75,17 +76,13 @@ def campaign_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, An
     """All campaigns that were asked for, in the order that was asked for."""
     wanted = filter_of(call.params, call.now_ms)
     for row in every(_rows_of, _after, conn, wanted, asked_limit(call.params)):
-        yield campaign_json(conn, row, _standing(conn, call, row["id"]), call.now_ms)
+        yield campaign_json(conn, row, Comparison.of_call(call).of(conn, [row["id"]]).get(row["id"]), call.now_ms)
 
 
 def step_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:
     """The steps of a campaign. Raises CampaignNotFoundError."""
     number = known(conn, call.path["campaign_id"])["id"]
-    yield from _of_steps(conn, number, _standing(conn, call, number))
-
-
-def _standing(conn: sqlite3.Connection, call: Call, number: int) -> Standing | None:
-    return next(iter(standings(conn, call.pins, call.now_ms, call.speed, [number])), None)
+    yield from _of_steps(conn, number, Comparison.of_call(call).of(conn, [number]).get(number))
 
 
 def _rows_of(conn: sqlite3.Connection, wanted: reads.CampaignFilter, limit: int) -> list[reads.Row]:
@@ -116,13 +113,13 @@ def every_campaign(conn: sqlite3.Connection, comparison: Comparison, now_ms: int
 
 def known_campaign(conn: sqlite3.Connection, comparison: Comparison, campaign_id: str, now_ms: int) -> dict[str, Any]:
     """One campaign. Raises CampaignNotFoundError."""
-    with reads.at_once(conn):
+    with one_moment(conn):
         row = known(conn, campaign_id)
         return campaign_json(conn, row, comparison.of(conn, [row["id"]]).get(row["id"]), now_ms)
 
 
 def _steps(conn: sqlite3.Connection, comparison: Comparison, campaign_id: str) -> list[dict[str, Any]]:
-    with reads.at_once(conn):
+    with one_moment(conn):
         number = known(conn, campaign_id)["id"]
         return _of_steps(conn, number, comparison.of(conn, [number]).get(number))
 
@@ -159,7 +156,7 @@ def _page(
     conn: sqlite3.Connection, comparison: Comparison, wanted: reads.CampaignFilter, now_ms: int
 ) -> list[tuple[float | None, dict[str, Any]]]:
     """Campaigns with their sort values, made in the reader's thread: a large page would hold the event loop."""
-    with reads.at_once(conn):
+    with one_moment(conn):
         page = reads.campaigns(conn, wanted)
         standings = comparison.of(conn, [row["id"] for row in page])
         return [(row["place"], campaign_json(conn, row, standings.get(row["id"]), now_ms)) for row in page]

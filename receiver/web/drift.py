@@ -1,7 +1,7 @@
 """Drift of all campaigns or of one: what differs, what is missing, since when and why."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from receiver.reconcile import cases, watch
@@ -9,12 +9,13 @@ from receiver.reconcile.alarms import Alarm
 from receiver.reconcile.cases import Pins
 from receiver.reconcile.definitions import CANDIDATES, FIGURES
 from receiver.reconcile.standings import Standing
-from receiver.storage.sqlite import reads
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite import standings as stored
+from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.store import Readers
 from receiver.web.campaigns import known
 from receiver.web.operation import Call
+from receiver.web.paging import asked_limit
 from receiver.web.params import DriftParams, decode_cursor, encode_cursor
 from receiver.web.standing import Comparison, drift_json
 from receiver.web.times import rfc3339
@@ -63,10 +64,33 @@ def drift_page(
     return data, found
 
 
+def drift_rows(conn: sqlite3.Connection, call: Call) -> Iterator[Row]:
+    """Drift of all campaigns that were asked for."""
+    params: DriftParams = call.params
+    comparison, left = Comparison.of_call(call), asked_limit(params)
+    cursor = decode_cursor(params.cursor, str)
+    after = cursor[0] if cursor else None
+    while left is None or left > 0:
+        size = _PAGE if left is None else min(left, _PAGE)
+        found, _ = drift_page(conn, comparison, params.model_copy(update={"limit": size}), after)
+        yield from found[:size]
+        if len(found) <= size:
+            return
+        after = found[size - 1]["campaign_id"]
+        left = None if left is None else left - size
+
+
+def drift_of_campaign(conn: sqlite3.Connection, call: Call) -> Iterator[Row]:
+    """One campaign's drift. Raises CampaignNotFoundError."""
+    campaign_id = call.path["campaign_id"]
+    number = known(conn, campaign_id)["id"]
+    yield row_json(campaign_id, Comparison.of_call(call).of(conn, [number]).get(number))
+
+
 def whole_drift(conn: sqlite3.Connection, comparison: Comparison) -> list[Row]:
     """Drift of every campaign that is known, by id."""
     found: list[Row] = []
-    with reads.at_once(conn):
+    with one_moment(conn):
         page, _ = drift_page(conn, comparison, DriftParams(limit=_PAGE), None)
         while page:
             found += page
@@ -114,7 +138,7 @@ def _gap_json(campaign_id: str, row: Mapping[str, Any]) -> Row:
 
 def _all(conn: sqlite3.Connection, comparison: Comparison, params: DriftParams) -> Row:
     cursor = decode_cursor(params.cursor, str)
-    with reads.at_once(conn):
+    with one_moment(conn):
         data, standings = drift_page(conn, comparison, params, cursor[0] if cursor else None)
         page = data[: params.limit]
         shown = {row["campaign_id"] for row in page}
@@ -126,7 +150,7 @@ def _all(conn: sqlite3.Connection, comparison: Comparison, params: DriftParams) 
 
 def _one(conn: sqlite3.Connection, comparison: Comparison, campaign_id: str, which: str) -> Row:
     """One campaign's drift, with the alarms of the campaign and of the whole workspace."""
-    with reads.at_once(conn):
+    with one_moment(conn):
         number = known(conn, campaign_id)["id"]
         standing = comparison.of(conn, [number]).get(number)
         gaps = gaps_json(conn, [] if standing is None else [standing], which)

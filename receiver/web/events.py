@@ -25,14 +25,14 @@ class Events:
         rows = await self._readers.run(reads.events, _filter(params, call.now_ms))
         page = rows[: params.limit]
         next_cursor = encode_cursor(page[-1]["seq"]) if len(rows) > params.limit else None
-        return {"data": [_event_json(row) for row in page], "next_cursor": next_cursor}
+        return {"data": [event_json(row) for row in page], "next_cursor": next_cursor}
 
 
 def event_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:
     """All events that were asked for, newest first."""
     wanted = _filter(call.params, call.now_ms)
     for row in every(_rows_of, _after, conn, wanted, asked_limit(call.params)):
-        yield _event_json(row)
+        yield event_json(row)
 
 
 def _filter(params: EventsParams, now_ms: int) -> reads.EventFilter:
@@ -56,7 +56,8 @@ def _after(wanted: reads.EventFilter, last: reads.Row) -> reads.EventFilter:
     return replace(wanted, before=last["seq"])
 
 
-def _event_json(row: Mapping[str, Any]) -> dict[str, Any]:
+def event_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One event as every answer shows it."""
     step = row["step"]
     return {
         "seq": row["seq"],

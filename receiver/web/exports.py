@@ -19,6 +19,7 @@ import structlog
 from starlette.types import Receive, Send
 
 from receiver.errors import QueryTimeoutError, UnavailableError
+from receiver.masking import all_masked, may_hold_address
 from receiver.storage.faults import Fault, classify
 from receiver.storage.sqlite.connection import Connection, connect, open_for_reading
 from receiver.storage.sqlite.recount import Progress
@@ -66,7 +67,10 @@ def write_table(
         write(lines.head())
         while batch:
             progress.check()
-            write(lines.of(batch))
+            content = lines.of(batch)
+            if not call.show_recipients and may_hold_address(content):
+                content = lines.of(map(all_masked, batch))
+            write(content)
             progress.done += len(batch)
             batch = list(islice(rows, _BATCH_ROWS))
     finally:

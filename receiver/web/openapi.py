@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from receiver import __version__
+from receiver.definitions import DEFINITIONS
 from receiver.web.access import Role
 from receiver.web.formats import CONTENT_TYPES, Format
 from receiver.web.operation import Operation
@@ -223,7 +224,15 @@ def _schemas(answers: Iterable[type[BaseModel]], bodies: Iterable[type[BaseModel
     modes += [(model, "validation") for model in dict.fromkeys(bodies)]
     _, schema = models_json_schema(modes, ref_template=_REF)
     found: Json = _without_allowed(schema.get("$defs", {}))
+    for model in found.values():
+        _define_figures(model.get("properties", {}))
     return found
+
+
+def _define_figures(properties: Json) -> None:
+    """Adds what it means to every figure and rate."""
+    for name in properties.keys() & DEFINITIONS.keys():
+        properties[name] = {"description": DEFINITIONS[name].words(), **properties[name]}
 
 
 def _without_allowed(schema: Any) -> Any:

@@ -17,6 +17,7 @@ class Call:
     """One request on its way to a handler, checked: parameters, body, path parts, role, and "now".
 
     `speed` is the clock's; `pins` are the meanings of Leadterra's counters that the settings give.
+    Without `show_recipients` addresses in its answer are masked.
     """
 
     params: Any
@@ -26,6 +27,7 @@ class Call:
     now_ms: int
     speed: float = 1.0
     pins: Pins = field(default_factory=Pins)
+    show_recipients: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from receiver.definitions import DEFINITIONS
 from receiver.errors import InvalidParameterError
 from receiver.figures import OBSERVED, RATES
 from receiver.storage.sqlite.series import Basis, Group
+from receiver.web.answers import DriftStatus
 from receiver.web.buckets import ZONES_ALLOWED, Interval
 from receiver.web.formats import Format
 from receiver.web.times import ALLOWED as TIMES
@@ -36,7 +38,6 @@ Reason = Literal[
     "campaign_missing",
     "conflict",
 ]
-DriftStatus = Literal["in_sync", "settling", "missing", "surplus", "unknown"]
 CAMPAIGN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 CAMPAIGN_IDS = "1 to 128 letters, digits and _ . : -"
 QUARANTINE_REASONS: tuple[str, ...] = get_args(Reason)
@@ -78,6 +79,10 @@ CampaignIds = Annotated[
     Field(json_schema_extra={"allowed": "a campaign id of 1 to 128 characters"}),
 ]
 Zone = Annotated[str, Field(max_length=100, json_schema_extra={"allowed": ZONES_ALLOWED})]
+OneCampaign = Annotated[
+    str | None,
+    Field(min_length=1, max_length=128, json_schema_extra={"allowed": "a campaign id of 1 to 128 characters"}),
+]
 RowFormat = Annotated[Format | None, Field(json_schema_extra={"allowed": "json, csv or ndjson"})]
 
 
@@ -130,9 +135,7 @@ class EventsParams(Params):
     """`GET /v1/events`."""
 
     event: EventName | None = allowed("campaign.started, message.sent, message.bounced or reply.received")
-    campaign_id: Annotated[str | None, Field(min_length=1, max_length=128)] = allowed(
-        "a campaign id of 1 to 128 characters"
-    )
+    campaign_id: OneCampaign = None
     message_id: Annotated[str | None, Field(min_length=1, max_length=512)] = allowed(
         "a messageId of 1 to 512 characters"
     )
@@ -152,6 +155,46 @@ class QuarantineParams(Params):
     format: RowFormat = None
 
 
+def _known_figure(name: str) -> str:
+    if name not in DEFINITIONS:
+        raise ValueError(name)
+    return name
+
+
+class BouncesParams(Params):
+    """`GET /v1/bounces`."""
+
+    group_by: Literal["type", "reason", "domain", "step"] = Field(
+        "reason", json_schema_extra={"allowed": "type, reason, domain or step"}
+    )
+    from_: Time = Field(None, alias="from")
+    to: Time = None
+    campaign_id: OneCampaign = None
+    limit: Limit = 100
+    format: RowFormat = None
+
+
+class RepliesParams(Params):
+    """`GET /v1/replies`."""
+
+    from_: Time = Field(None, alias="from")
+    to: Time = None
+    campaign_id: OneCampaign = None
+    limit: Limit = 100
+    format: RowFormat = None
+
+
+class ExplainParams(Params):
+    """`GET /v1/explain`."""
+
+    figure: Annotated[str, AfterValidator(_known_figure)] = Field(
+        json_schema_extra={"allowed": ", ".join(DEFINITIONS), "enum": list(DEFINITIONS)}
+    )
+    from_: Time = Field(None, alias="from")
+    to: Time = None
+    campaign_id: OneCampaign = None
+
+
 class RetryBody(Params):
     """`POST /v1/quarantine/retry`: the named rows, those of a reason, or all."""
 
@@ -167,6 +210,7 @@ class DriftOfCampaignParams(Params):
     """`GET /v1/campaigns/{campaign_id}/drift`: which gaps to show."""
 
     gaps: Literal["all", "open", "none"] = Field("all", json_schema_extra={"allowed": "all, open or none"})
+    format: RowFormat = None
 
 
 class DriftParams(DriftOfCampaignParams):
@@ -182,6 +226,7 @@ class ReconciliationsParams(Params):
 
     limit: Limit = 100
     cursor: Cursor = None
+    format: RowFormat = None
 
 
 class ReconcileParams(Params):

@@ -1,7 +1,7 @@
 """Runs of reconciliation: listing them, and asking for one."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -11,8 +11,10 @@ from receiver.reconcile.books import Run
 from receiver.reconcile.run import Reconciler
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite.store import Readers
+from receiver.web.answers import Reconciliation
 from receiver.web.campaigns import known
 from receiver.web.operation import Answered, Call
+from receiver.web.paging import asked_limit, every
 from receiver.web.params import (
     ReconcileBody,
     ReconcileParams,
@@ -59,18 +61,40 @@ class Reconciliations:
         current = None if self._reconciler is None else self._reconciler.current
         if current is not None and current.id == row["id"] and row["status"] == "running":
             return run_json(current)
-        return {
-            "id": row["id"],
-            "trigger": row["trigger"],
-            "status": row["status"],
-            "started_at": rfc3339(row["started_at"]),
-            "ended_at": rfc3339(row["ended_at"]),
-            "campaigns": row["campaigns"],
-            "done": row["done"],
-            "failed": row["failed"],
-            "differing": row["differing"],
-            "errors": orjson.loads(row["errors"]),
-        }
+        return stored_json(row)
+
+
+def stored_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A run as it is stored."""
+    return {
+        "id": row["id"],
+        "trigger": row["trigger"],
+        "status": row["status"],
+        "started_at": rfc3339(row["started_at"]),
+        "ended_at": rfc3339(row["ended_at"]),
+        "campaigns": row["campaigns"],
+        "done": row["done"],
+        "failed": row["failed"],
+        "differing": row["differing"],
+        "errors": orjson.loads(row["errors"]),
+    }
+
+
+def run_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:
+    """All runs as they are stored, newest first."""
+    params: ReconciliationsParams = call.params
+    cursor = decode_cursor(params.cursor, int)
+    for row in every(rows.runs, _older, conn, cursor[0] if cursor else None, asked_limit(params)):
+        yield stored_json(row)
+
+
+def run_fields(_call: Call) -> Collection[str]:
+    """What of a run fits into a row: not its errors, which JSON has."""
+    return [name for name in Reconciliation.model_fields if name != "errors"]
+
+
+def _older(_before: int | None, last: Mapping[str, Any]) -> int | None:
+    return int(last["id"])
 
 
 def run_json(run: Run) -> dict[str, Any]:

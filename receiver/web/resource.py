@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from receiver.clock import Clock
 from receiver.errors import ReceiverError
+from receiver.masking import all_masked, may_hold_address
 from receiver.reconcile.cases import Pins
 from receiver.web.access import Access, Credentials, Role
 from receiver.web.body import BodyReader, Refusal
@@ -49,6 +50,8 @@ class Surroundings:
         exports: Exports,
         version: Callable[[], str],
         pins: Pins = NO_PINS,
+        *,
+        show_recipients: bool = False,
     ) -> None:
         self.clock = clock
         self.access = access
@@ -57,6 +60,7 @@ class Surroundings:
         self.exports = exports
         self.version = version
         self.pins = pins
+        self.show_recipients = show_recipients
 
 
 class Resource:
@@ -122,7 +126,8 @@ class Resource:
         if etag is not None and _is_known(etag, headers.get(b"if-none-match")):
             return 304, [_CACHE, (b"etag", etag), *stamps], b""
         around = self._around
-        call = Call(params, body, scope.get("path_params", {}), role, now, around.clock.speed, around.pins)
+        path = scope.get("path_params", {})
+        call = Call(params, body, path, role, now, around.clock.speed, around.pins, around.show_recipients)
         if etag is not None:
             stamps.append((b"etag", etag))
         if operation.table is not None and format_ is not Format.JSON:
@@ -131,7 +136,7 @@ class Resource:
             return 200, [(b"content-type", CONTENT_TYPES[format_].encode()), _CACHE, *stamps], download
         answer = await operation.handler(call)
         status = answer.status if isinstance(answer, Answered) else operation.status
-        content, content_type = _rendered(answer, operation, now)
+        content, content_type = _rendered(answer, operation, call)
         more = answer.headers if isinstance(answer, Raw) else ()
         return status, [(b"content-type", content_type), _CACHE, *stamps, *more], content
 
@@ -235,15 +240,18 @@ def _is_known(etag: bytes, if_none_match: bytes | None) -> bool:
     return etag in known or etag.removeprefix(b"W/") in known
 
 
-def _rendered(answer: dict[str, Any] | Raw | Answered, operation: Operation, now_ms: int) -> tuple[bytes, bytes]:
+def _rendered(answer: dict[str, Any] | Raw | Answered, operation: Operation, call: Call) -> tuple[bytes, bytes]:
     if isinstance(answer, Raw):
         return answer.content, answer.content_type
     if isinstance(answer, Answered):
         answer = answer.json
     if operation.stamped:
-        answer["as_of"] = rfc3339(now_ms)
-        answer["settled_until"] = rfc3339(settled_until(now_ms))
-    return orjson.dumps(answer), b"application/json"
+        answer["as_of"] = rfc3339(call.now_ms)
+        answer["settled_until"] = rfc3339(settled_until(call.now_ms))
+    content = orjson.dumps(answer)
+    if not call.show_recipients and may_hold_address(content):
+        content = orjson.dumps(all_masked(answer))
+    return content, b"application/json"
 
 
 async def _compressed(content: bytes, headers: Mapping[bytes, bytes], answer_headers: Headers) -> bytes:

@@ -8,10 +8,12 @@ from starlette.routing import Route, Router
 
 from receiver.web import answers, params, tables
 from receiver.web.access import Role
+from receiver.web.breakdowns import Breakdowns
 from receiver.web.campaigns import Campaigns
 from receiver.web.docs import Docs
 from receiver.web.drift import Drift
 from receiver.web.events import Events
+from receiver.web.explain import Explain
 from receiver.web.operation import Operation
 from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
@@ -33,6 +35,8 @@ class Handlers:
     campaigns: Campaigns
     drift: Drift
     reconciliations: Reconciliations
+    breakdowns: Breakdowns
+    explain: Explain
     events: Events
     quarantine: Quarantine
     rebuild: Rebuild
@@ -113,6 +117,45 @@ def _of_data(do: Handlers) -> list[Operation]:
             stamped=True,
             cached=True,
             errors=("campaign_not_found",),
+            table=tables.DRIFT_OF_CAMPAIGN,
+        ),
+        Operation(
+            "GET",
+            "/v1/bounces",
+            "Bounces by reason, domain, type or step, most first.",
+            do.breakdowns.bounces,
+            Role.ANALYST,
+            params=params.BouncesParams,
+            answer=answers.BouncesAnswer,
+            stamped=True,
+            cached=True,
+            table=tables.BOUNCES,
+            errors=("campaign_not_found",),
+        ),
+        Operation(
+            "GET",
+            "/v1/replies",
+            "Replies by the class that Leadterra gave them, most first.",
+            do.breakdowns.replies,
+            Role.ANALYST,
+            params=params.RepliesParams,
+            answer=answers.RepliesAnswer,
+            stamped=True,
+            cached=True,
+            table=tables.REPLIES,
+            errors=("campaign_not_found",),
+        ),
+        Operation(
+            "GET",
+            "/v1/explain",
+            "How a number came to be: definition, value, deliveries, and what is not in it.",
+            do.explain.one,
+            Role.ANALYST,
+            params=params.ExplainParams,
+            answer=answers.ExplainAnswer,
+            stamped=True,
+            cached=True,
+            errors=("campaign_not_found",),
         ),
         Operation(
             "GET",
@@ -124,6 +167,7 @@ def _of_data(do: Handlers) -> list[Operation]:
             answer=answers.DriftAnswer,
             stamped=True,
             cached=True,
+            table=tables.DRIFT,
         ),
         Operation(
             "GET",
@@ -145,6 +189,7 @@ def _of_data(do: Handlers) -> list[Operation]:
             params=params.ReconciliationsParams,
             answer=answers.ReconciliationsAnswer,
             stamped=True,
+            table=tables.RECONCILIATIONS,
         ),
         Operation(
             "POST",

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any
@@ -11,6 +10,7 @@ from receiver.errors import CampaignNotFoundError, TooManyRowsError
 from receiver.figures import OBSERVED
 from receiver.reconcile import trust
 from receiver.reconcile.known import Known, known
+from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.series import Basis, Group, SeriesQuery, SeriesRow, series
 from receiver.storage.sqlite.store import Readers
 from receiver.storage.sqlite.trust import campaigns_with_life, known_campaigns, steps_of, with_earlier_sends
@@ -53,22 +53,9 @@ class Series:
 
 
 def _answer(conn: sqlite3.Connection, call: Call) -> dict[str, Any]:
-    with one_state(conn):
+    with one_moment(conn):
         asked = _asked(conn, call)
         return {"query": _shown(asked), "data": list(_rows(conn, asked, call))}
-
-
-@contextmanager
-def one_state(conn: sqlite3.Connection) -> Iterator[None]:
-    """Everything that is read inside is of one state of the database."""
-    conn.execute("BEGIN")
-    try:
-        yield
-    finally:
-        try:
-            conn.execute("ROLLBACK")
-        except sqlite3.OperationalError:  # interrupted, too; a transaction left open would refuse the next one
-            conn.execute("ROLLBACK")
 
 
 def series_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:

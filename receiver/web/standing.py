@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from receiver.clock import Clock
@@ -10,9 +11,24 @@ from receiver.reconcile.cases import Pins
 from receiver.reconcile.definitions import FIGURES
 from receiver.reconcile.standings import Standing, standings
 from receiver.storage.sqlite import reads
+from receiver.web.operation import Call
 from receiver.web.times import rfc3339
 
 UNKNOWN: Mapping[str, Any] = {"status": "unknown", **dict.fromkeys(FIGURES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A clock that stands at the "now" of a call."""
+
+    ms: int
+    speed: float
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def monotonic_ms(self) -> int:
+        return self.ms
 
 
 class Comparison:
@@ -21,6 +37,11 @@ class Comparison:
     def __init__(self, pins: Pins, clock: Clock) -> None:
         self.pins = pins
         self._clock = clock
+
+    @classmethod
+    def of_call(cls, call: Call) -> "Comparison":
+        """As of the call."""
+        return cls(call.pins, Moment(call.now_ms, call.speed))
 
     def of(self, conn: sqlite3.Connection, campaigns: Collection[int]) -> dict[int, Standing]:
         """Those of these campaigns that Leadterra ever answered for."""

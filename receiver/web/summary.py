@@ -7,6 +7,7 @@ from typing import Any
 
 from receiver.errors import InvalidParameterError
 from receiver.figures import OBSERVED, QUARTER_MS, RATES, rate
+from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.series import (
     ALL_TIME,
     UNSENT,
@@ -20,7 +21,6 @@ from receiver.storage.sqlite.trust import campaigns_with_life, installed_at, wit
 from receiver.web.buckets import check_range, local_time, zone_parameter
 from receiver.web.operation import Call
 from receiver.web.params import SummaryParams, time_parameter
-from receiver.web.series import one_state
 
 _RATED = tuple(dict.fromkeys(figure for parts in RATES.values() for figure in parts))
 _OF_BOUNCES = ("bounce_rate", "hard_bounce_rate")
@@ -71,7 +71,7 @@ def _answer(conn: sqlite3.Connection, call: Call) -> dict[str, Any]:
         observed, rated = _observed(conn, of), _rates(conn, of)
         return {**shown, "observed": observed, "rates": rated}
 
-    with one_state(conn):
+    with one_moment(conn):
         now = period(current)
         before = None if previous is None else period(previous)
     return {**now, "previous": before, "change": None if before is None else _change(now, before)}

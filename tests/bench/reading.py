@@ -57,10 +57,12 @@ def questions(end_ms: int) -> dict[str, Callable[[sqlite3.Connection], object]]:
         "all campaigns, 30 days, one bucket each": lambda conn: list(
             series(conn, SeriesQuery(span, _USUAL, None, Group.CAMPAIGN))
         ),
-        "bounces by reason, workspace, all time": lambda conn: bounces(conn, ALL_TIME, BounceGroup.REASON),
-        "bounces by domain, workspace, 30 days": lambda conn: bounces(conn, span, BounceGroup.DOMAIN, None, 100),
-        "bounces by type, workspace, all time": lambda conn: bounces(conn, ALL_TIME, BounceGroup.TYPE),
-        "bounces by reason, busiest, 30 days": lambda conn: bounces(conn, span, BounceGroup.REASON, [1]),
+        "bounces by reason, workspace, all time": lambda conn: list(bounces(conn, ALL_TIME, BounceGroup.REASON)),
+        "bounces by domain, workspace, 30 days": lambda conn: list(
+            bounces(conn, span, BounceGroup.DOMAIN, None, 100)
+        ),
+        "bounces by type, workspace, all time": lambda conn: list(bounces(conn, ALL_TIME, BounceGroup.TYPE)),
+        "bounces by reason, busiest, 30 days": lambda conn: list(bounces(conn, span, BounceGroup.REASON, [1])),
         "replies by class, workspace, all time": lambda conn: replies_by_class(conn, ALL_TIME),
         "replies by class, busiest, 30 days": lambda conn: replies_by_class(conn, span, [1]),
         "campaigns with replies to nothing": with_replies_to_nothing,

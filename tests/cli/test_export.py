@@ -14,7 +14,7 @@ import pytest
 
 from receiver.cli.export import TABLES
 from tests.cli.conftest import Database, Run, Server, environ
-from tests.web.conftest import bounced, sent, started, unread
+from tests.web.conftest import bounced, replied, sent, started, unread
 
 EVENTS = (
     "seq,event,campaign_id,message_id,step,occurred_at,received_at,origin,copies\r\n"
@@ -53,7 +53,7 @@ def test_it_writes_a_file_and_leaves_nothing_beside_it(run: Run, filled: Databas
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 @pytest.mark.parametrize("format_", ["csv", "ndjson"])
 def test_it_gives_what_the_api_gives(run: Run, server: Server, tmp_path: Path, table: object, format_: str) -> None:
-    server.deliver(started(), sent(), sent("m2", step=2), bounced(), unread())
+    server.deliver(started(), sent(), sent("m2", step=2), bounced(), replied(), unread())
     name = getattr(table, "name", "")
     path = "/v1/campaigns/a/steps" if name == "steps" else f"/v1/{name}"
     asked = {"from": "2025-06-10", "to": "2025-06-13", "group_by": "step"} if name == "series" else {}

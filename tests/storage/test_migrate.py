@@ -1,5 +1,6 @@
 """The schema: the same by whatever road, ours or refused."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from receiver.errors import StorageError
 from receiver.storage.sqlite.connection import open_for_writing
-from receiver.storage.sqlite.migrate import APPLICATION_ID, migrate, steps, version
+from receiver.storage.sqlite.migrate import APPLICATION_ID, check_current, migrate, steps, version
 from receiver.storage.sqlite.recount import Correction
 from tests.storage.conftest import LedgerUnderTest, bounced, sent
 from tests.storage.test_recount import HISTORY
@@ -155,3 +156,43 @@ def test_a_count_that_was_killed_is_done_again(tmp_path: Path, monkeypatch: pyte
     ledger = LedgerUnderTest(path)
     assert ledger.recount() == Correction()
     ledger.conn.close()
+
+
+def test_it_tells_what_it_does_to_an_old_database_and_nothing_of_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("receiver.storage.sqlite.migrate._TELL_EVERY_S", 0.0)
+    path, told = tmp_path / "old.db", list[str]()
+    of_version_1(path, *HISTORY)
+    with closing(open_for_writing(path)) as conn:
+        migrate(conn, "old.db", NOW, told.append)
+        assert told[: len(steps())] == [
+            *(f"Bringing the database from schema {n} to {n + 1}." for n in range(1, len(steps()))),
+            "Counting the ledger into new figures, once; nothing is taken in before that is done.",
+        ]
+        assert told[len(steps())].startswith("Counting the ledger: ")
+        assert told[-2] == "Counting the ledger: 11 of 11 rows."
+        assert re.fullmatch(r"The ledger is counted; \d+ rows of figures are written\.", told[-1])
+        told.clear()
+        migrate(conn, "old.db", NOW, told.append)
+    with closing(open_for_writing(tmp_path / "new.db")) as conn:
+        migrate(conn, "new.db", NOW, told.append)
+    assert told == []
+
+
+def test_what_is_not_up_to_date_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    of_version_1(path, *HISTORY)
+    advice = "start `serve` or run `rebuild` once, which brings it up to date."
+    with closing(sqlite3.connect(path)) as conn:
+        with pytest.raises(StorageError) as refused:
+            check_current(conn, "old.db")
+        text = f"'old.db' has schema 1, older than the {len(steps())} that this program reads; {advice}"
+        assert str(refused.value) == text
+    with closing(open_for_writing(path)) as conn:
+        migrate(conn, "old.db", NOW)
+        check_current(conn, "old.db")
+        conn.execute("INSERT INTO meta VALUES ('figures_behind', 1)")
+        with pytest.raises(StorageError) as refused:
+            check_current(conn, "old.db")
+        assert str(refused.value) == f"'old.db' is not yet counted into the figures of this program; {advice}"

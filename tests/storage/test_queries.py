@@ -131,3 +131,24 @@ def test_rows_of_many_keys_are_each_found_once(conn: sqlite3.Connection, count: 
     conn.execute("ROLLBACK TO here")
     conn.execute("RELEASE here")
     assert sorted(found) == keys
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("window", "SEARCH journal USING INTEGER PRIMARY KEY (rowid>?)"),
+        ("window_back", "SEARCH journal USING INTEGER PRIMARY KEY (rowid<?)"),
+        ("window_of_campaign", "SEARCH journal USING INDEX journal_by_campaign (campaign=? AND seq>?)"),
+        ("window_back_of_campaign", "SEARCH journal USING INDEX journal_by_campaign (campaign=? AND seq<?)"),
+        ("events_of_campaign", "SEARCH journal USING INDEX journal_by_campaign (campaign=? AND seq>? AND seq<?)"),
+        ("arrival", "SEARCH journal USING INTEGER PRIMARY KEY (rowid>?)"),
+        ("not_counted", "SCAN quarantine USING INDEX quarantine_open"),
+        ("not_counted_of_campaign", "SEARCH quarantine USING INDEX quarantine_of_campaign "
+         "(campaign_id=? AND received_at>? AND received_at<?)"),
+    ],
+)  # fmt: skip
+def test_what_explains_a_figure_is_found_by_an_index(conn: sqlite3.Connection, name: str, index: str) -> None:
+    text = text_of("explain.sql", name)
+    plan = conn.execute(f"EXPLAIN QUERY PLAN {text}", dict.fromkeys(re.findall(r":(\w+)", text))).fetchall()
+    assert index in [row[3] for row in plan]
+    assert not [row[3] for row in plan if "TEMP B-TREE" in row[3]]

@@ -22,11 +22,11 @@ from receiver.storage.sqlite.series import (
     ReplyRow,
     SeriesQuery,
     SeriesRow,
-    bounces,
     replies_by_class,
     series,
     with_replies_to_nothing,
 )
+from receiver.storage.sqlite.series import bounces as bounces_of
 from tests.storage.conftest import LedgerUnderTest, bounced, ms, replied, sent, started
 from tests.storage.plain import PlainRecount, not_zero
 from tests.storage.test_order import CHECKS, Story, copy_of, empty_database, stories, tell
@@ -50,6 +50,10 @@ HISTORY = [
 
 def read(ledger: LedgerUnderTest, *wanted: Any, **more: Any) -> list[SeriesRow]:
     return list(series(ledger.conn, SeriesQuery(*wanted, **more)))
+
+
+def bounces(*wanted: Any, **more: Any) -> list[BounceRow]:
+    return list(bounces_of(*wanted, **more))
 
 
 def test_events_are_in_the_buckets_in_which_they_happened(ledger: LedgerUnderTest) -> None:

@@ -1,8 +1,8 @@
 """Opens SQLite: one writing connection, and reading ones beside it that cannot write."""
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
@@ -81,7 +81,7 @@ def _set(conn: sqlite3.Connection, name: str, value: object, expected: object) -
         raise StorageError(f"The database's {name} is {found!r} and cannot be set to {value!r}.")
 
 
-@contextmanager
+@contextlib.contextmanager
 def one_moment(conn: sqlite3.Connection) -> Iterator[None]:
     """All reads inside see the database as of one moment; within a transaction they do already."""
     if conn.in_transaction:
@@ -91,8 +91,16 @@ def one_moment(conn: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     finally:
+        _leave(conn)
+
+
+def _leave(conn: sqlite3.Connection) -> None:
+    """End a reading transaction; one left open would refuse the next."""
+    try:
         if conn.in_transaction:
             conn.execute("ROLLBACK")
+    except sqlite3.OperationalError:  # interrupted, too
+        conn.execute("ROLLBACK")
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:

@@ -3,6 +3,8 @@
 import re
 import secrets
 import sqlite3
+import time
+from collections.abc import Callable
 from importlib import resources
 
 from receiver.errors import StorageError
@@ -13,6 +15,15 @@ APPLICATION_ID = 0x4C545256  # "LTRV"; set by the first migration
 
 _FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
 _KEY_BYTES = 32
+_BEHIND = {"name": "figures_behind"}
+_TELL_EVERY_S = 3.0
+_UPGRADE = "start `serve` or run `rebuild` once, which brings it up to date"
+
+Tell = Callable[[str], object]
+
+
+def in_silence(_: str) -> None:
+    """For whoever need not be told."""
 
 
 def steps() -> list[tuple[int, str]]:
@@ -43,32 +54,55 @@ def check(conn: sqlite3.Connection, name: str) -> int:
 
 
 def check_current(conn: sqlite3.Connection, name: str) -> None:
-    """Raises StorageError also for a schema that is older than this program's: who only reads cannot change it."""
+    """Raises StorageError for a database that cannot be read as it is: not ours, too new, or not yet up to date."""
     found, newest = check(conn, name), steps()[-1][0]
     if found < newest:
         raise StorageError(
-            f"'{name}' has schema {found}, older than the {newest} that this program reads; "
-            "start `serve` with this version once, which brings it up to date."
+            f"'{name}' has schema {found}, older than the {newest} that this program reads; {_UPGRADE}."
         )
+    if conn.execute(queries("meta.sql")["load_fact"], _BEHIND).fetchone() is not None:
+        raise StorageError(f"'{name}' is not yet counted into the figures of this program; {_UPGRADE}.")
 
 
-def migrate(conn: sqlite3.Connection, name: str, now_ms: int) -> None:
-    """Bring the schema up to date. Each step is one transaction, so a killed one is simply done again."""
+def migrate(conn: sqlite3.Connection, name: str, now_ms: int, tell: Tell = in_silence) -> None:
+    """Bring the schema up to date. Each step is one transaction, so a killed one is simply done again.
+
+    `tell` gets a sentence at the beginning of what may take long, and now and then how far it is.
+    """
     found = check(conn, name)
     for number, script in steps():
         if number > found:
+            if found:
+                tell(f"Bringing the database from schema {number - 1} to {number}.")
             conn.executescript(script)
     _first_facts(conn, now_ms)
-    _catch_up(conn)
+    _catch_up(conn, tell)
 
 
-def _catch_up(conn: sqlite3.Connection) -> None:
+def _catch_up(conn: sqlite3.Connection, tell: Tell) -> None:
     """Count an older ledger into figures that it did not have; a killed count is simply done again."""
-    mark = {"name": "figures_behind"}
-    if conn.execute(queries("meta.sql")["load_fact"], mark).fetchone() is None:
+    if conn.execute(queries("meta.sql")["load_fact"], _BEHIND).fetchone() is None:
         return
-    correct(conn, recount(conn, Progress()))
-    conn.execute(queries("meta.sql")["delete_fact"], mark)
+    tell("Counting the ledger into new figures, once; nothing is taken in before that is done.")
+    correction = recount(conn, _ToldProgress(tell))
+    tell(f"The ledger is counted; {correction.rows:,} rows of figures are written.")
+    correct(conn, correction)
+    conn.execute(queries("meta.sql")["delete_fact"], _BEHIND)
+
+
+class _ToldProgress(Progress):
+    """Tells every few seconds how far it is."""
+
+    def __init__(self, tell: Tell) -> None:
+        super().__init__()
+        self._tell = tell
+        self._told_s = time.monotonic()
+
+    def check(self) -> None:
+        super().check()
+        if time.monotonic() - self._told_s >= _TELL_EVERY_S:
+            self._told_s = time.monotonic()
+            self._tell(f"Counting the ledger: {min(self.done, self.total):,} of {self.total:,} rows.")
 
 
 def _first_facts(conn: sqlite3.Connection, now_ms: int) -> None:

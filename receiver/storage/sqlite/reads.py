@@ -1,8 +1,7 @@
 """The queries behind the answers: functions over a reading connection that return plain rows."""
 
-import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,19 +75,9 @@ def hard_without_send(conn: sqlite3.Connection, campaign_number: int) -> dict[in
     return {step: count for step, count in found}
 
 
-@contextlib.contextmanager
-def at_once(conn: sqlite3.Connection) -> Iterator[None]:
-    """What is read inside is of one moment."""
-    conn.execute("BEGIN")
-    try:
-        yield
-    finally:
-        conn.execute("ROLLBACK")
-
-
 def events(conn: sqlite3.Connection, wanted: EventFilter) -> list[Row]:
     """A page of events, at their first deliveries; `message_id` stands for the body, which is not kept."""
-    number = _campaign_number(conn, wanted.campaign_id)
+    number = campaign_number(conn, wanted.campaign_id)
     if wanted.campaign_id is not None and number is None:
         return []
     first_kind, last_kind = _KINDS[wanted.event] if wanted.event else (None, None)
@@ -109,16 +98,18 @@ def events(conn: sqlite3.Connection, wanted: EventFilter) -> list[Row]:
     else:
         name = "events" if number is None else "events_of_campaign"
     # Row by row: a page of large bodies would be gigabytes.
-    return [_without_body(row) for row in conn.execute(_sql(name), values)]
+    return [without_body(row) for row in conn.execute(_sql(name), values)]
 
 
-def _without_body(row: sqlite3.Row) -> Row:
+def without_body(row: sqlite3.Row) -> Row:
+    """An event with its `message_id` in place of its body."""
     found = dict(row)
     found["message_id"] = message_id_of(found.pop("body"), Kind(row["kind"]))
     return found
 
 
-def _campaign_number(conn: sqlite3.Connection, campaign_id: str | None) -> int | None:
+def campaign_number(conn: sqlite3.Connection, campaign_id: str | None) -> int | None:
+    """The number that stands for a campaign here; None for one that is not known."""
     if campaign_id is None:
         return None
     row = conn.execute(_sql("campaign_number"), {"campaign_id": campaign_id}).fetchone()

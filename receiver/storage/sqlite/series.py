@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from receiver.events import STEP_NONE
@@ -173,23 +173,32 @@ def bounces(
     by: BounceGroup,
     campaigns: Sequence[int] | None = None,
     groups_max: int | None = None,
-) -> list[BounceRow]:
+) -> Iterator[BounceRow]:
     """Bounces in a half-open span of epoch milliseconds, as the event basis books them; most first.
 
     Their sums are those of the series, whatever they are grouped by. At most `groups_max` groups are told
     apart. Raises ValueError for a span that is not on whole quarters of an hour.
     """
     _check_edges(span)
-    values = _bounce_values(conn, span, by, campaigns)
-    name = "bounces_by_step" if by is BounceGroup.TYPE else f"bounces_by_{by}"
-    found = [tuple(row) for row in conn.execute(queries("series.sql")[name], values)]
-    if by is BounceGroup.TYPE:
-        found = [("hard", sum(row[1] for row in found), 0), ("soft", 0, sum(row[2] for row in found))]
-    rows = [BounceRow(group, hard + soft, hard, soft) for group, hard, soft in found if hard or soft]
-    rows.sort(key=lambda row: (-row.bounced, -row.bounced_hard, row.group is None, row.group))
-    if by is BounceGroup.STEP:
-        rows = [row._replace(group=None) if row.group == STEP_NONE else row for row in rows]
-    return rows if groups_max is None or len(rows) <= groups_max else _cut(rows, groups_max)
+    found = conn.execute(queries("series.sql")[f"bounces_by_{by}"], _bounce_values(conn, span, by, campaigns))
+    rows = _by_type(found.fetchone()) if by is BounceGroup.TYPE else map(_bounce_row, found)
+    yield from islice(rows, groups_max)
+    others, hard, soft = 0, 0, 0
+    for row in rows:
+        others, hard, soft = others + 1, hard + row.bounced_hard, soft + row.bounced_soft
+    if others:
+        yield BounceRow(None, hard + soft, hard, soft, others)
+
+
+def _bounce_row(row: sqlite3.Row) -> BounceRow:
+    group, hard, soft = row
+    return BounceRow(None if group == STEP_NONE else group, hard + soft, hard, soft)
+
+
+def _by_type(row: sqlite3.Row) -> Iterator[BounceRow]:
+    hard, soft = row[0] or 0, row[1] or 0
+    rows = [BounceRow("hard", hard, hard, 0), BounceRow("soft", soft, 0, soft)]
+    return iter(sorted((row for row in rows if row.bounced), key=lambda row: -row.bounced))
 
 
 def _bounce_values(
@@ -200,13 +209,6 @@ def _bounce_values(
         campaigns = [WHOLE_WORKSPACE] if in_series else _all_campaigns(conn)
     first, last = (at // QUARTER_MS for at in span)
     return {"campaigns": json.dumps(list(campaigns)), "first": first, "last": last}
-
-
-def _cut(rows: list[BounceRow], groups_max: int) -> list[BounceRow]:
-    """The largest groups, and one row for the rest: cut when read, for what comes first must not matter."""
-    kept, rest = rows[:groups_max], rows[groups_max:]
-    hard, soft = sum(row.bounced_hard for row in rest), sum(row.bounced_soft for row in rest)
-    return [*kept, BounceRow(None, hard + soft, hard, soft, len(rest))]
 
 
 class ReplyRow(NamedTuple):

@@ -13,7 +13,7 @@ from receiver.storage.deliveries import Delivery, Outcome, Refusals, Stretch
 from receiver.storage.faults import Fault, classify
 from receiver.storage.sqlite.connection import Connection, connect, open_for_reading, open_for_writing
 from receiver.storage.sqlite.ledger import Ledger
-from receiver.storage.sqlite.migrate import migrate
+from receiver.storage.sqlite.migrate import Tell, in_silence, migrate
 from receiver.storage.sqlite.recount import Correction, correct
 from receiver.storage.sqlite.spans import Measured, any_wide, measure_spans
 
@@ -33,11 +33,14 @@ class Store:
         self._ledger = ledger
 
     @classmethod
-    async def open(cls, path: Path, now_ms: int) -> "Store":
-        """Opens, checks and migrates the database; raises StorageError naming what is wrong."""
+    async def open(cls, path: Path, now_ms: int, tell: Tell = in_silence) -> "Store":
+        """Opens, checks and migrates the database; raises StorageError naming what is wrong.
+
+        `tell` gets sentences about what takes long, in another thread.
+        """
         connection = await connect(partial(open_for_writing, path))
         try:
-            ledger = await connection.run(_prepare, path, now_ms)
+            ledger = await connection.run(_prepare, path, now_ms, tell)
         except sqlite3.DatabaseError as error:
             await connection.close()
             raise StorageError(f"The database '{path}' cannot be used: {error}.") from error
@@ -109,8 +112,8 @@ class Store:
         await self._connection.close()
 
 
-def _prepare(conn: sqlite3.Connection, path: Path, now_ms: int) -> Ledger:
-    migrate(conn, str(path), now_ms)
+def _prepare(conn: sqlite3.Connection, path: Path, now_ms: int, tell: Tell) -> Ledger:
+    migrate(conn, str(path), now_ms, tell)
     return Ledger(conn)
 
 

@@ -68,26 +68,38 @@ CROSS JOIN series
 WHERE series.campaign = part.campaign AND quarter >= :first AND quarter < :last AND series.step = part.step
 GROUP BY 1
 
+-- name: bounces_by_type
+-- Hard and soft bounces, in one row.
+SELECT sum(bounced_hard), sum(bounced_soft)
+FROM series
+WHERE campaign IN (SELECT value FROM json_each(:campaigns)) AND quarter >= :first AND quarter < :last
+
 -- name: bounces_by_reason
--- Bounces by the class of their reason.
+-- Bounces by the class of their reason, most first; what is not known comes last.
 SELECT nullif(reason, ''), sum(bounced_hard), sum(bounced_soft)
 FROM bounces
 WHERE campaign IN (SELECT value FROM json_each(:campaigns)) AND quarter >= :first AND quarter < :last
 GROUP BY reason
+HAVING sum(bounced_hard) OR sum(bounced_soft)
+ORDER BY sum(bounced_hard) + sum(bounced_soft) DESC, sum(bounced_hard) DESC, reason = '', reason
 
 -- name: bounces_by_domain
--- Bounces by the recipient's domain.
+-- Bounces by the recipient's domain, most first; what is not known comes last.
 SELECT nullif(domain, ''), sum(bounced_hard), sum(bounced_soft)
 FROM bounces
 WHERE campaign IN (SELECT value FROM json_each(:campaigns)) AND quarter >= :first AND quarter < :last
 GROUP BY domain
+HAVING sum(bounced_hard) OR sum(bounced_soft)
+ORDER BY sum(bounced_hard) + sum(bounced_soft) DESC, sum(bounced_hard) DESC, domain = '', domain
 
 -- name: bounces_by_step
--- Bounces by step.
+-- Bounces by step, most first; what is not known comes last.
 SELECT step, sum(bounced_hard), sum(bounced_soft)
 FROM series
 WHERE campaign IN (SELECT value FROM json_each(:campaigns)) AND quarter >= :first AND quarter < :last
 GROUP BY step
+HAVING sum(bounced_hard) OR sum(bounced_soft)
+ORDER BY sum(bounced_hard) + sum(bounced_soft) DESC, sum(bounced_hard) DESC, step
 
 -- name: replies_by_class
 -- Replies and leads by class: a lead counts in the class of its first reply.
