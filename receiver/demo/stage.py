@@ -104,7 +104,7 @@ async def opened(seed: int, run_s: float, ports: Ports) -> AsyncIterator[Stage]:
             start_ms,
             receiver,
             leadterra,
-            partial(_reconciler(service).run, "demo"),
+            partial(_reconcile, _reconciler(service)),
             [serving, *playing],
             service.writer.failed,
         )
@@ -115,6 +115,12 @@ def _reconciler(service: Service) -> Reconciler:
     if reconciler is None:
         raise CommandError("The demo runs without an API key; that is a mistake of this program.")
     return reconciler
+
+
+async def _reconcile(reconciler: Reconciler) -> None:
+    """Ask for every campaign now; a run that was under way has asked for some before now."""
+    while (await reconciler.run("demo", await reconciler.known())).trigger != "demo":
+        pass
 
 
 def _settings(
