@@ -1,6 +1,7 @@
 """What one run does: ask for counters, take the answers in, fetch lost replies, sum up."""
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ log = structlog.get_logger()
 
 # Answers taken in by one transaction; deliveries wait meanwhile.
 _CHUNK = 16
+# The first of them waits so long for the others, in real seconds.
+_GATHER_S = 0.05
 _REPLIES_CHUNK = 200
 # A whole run may take so long, in real seconds.
 _BUDGET_S = 900.0
@@ -107,12 +110,14 @@ class Asking:
         return answered
 
     async def _take_in(self) -> None:
-        """Take answers in as they come, as many at once as wait."""
+        """Take answers in, some at once: a transaction of its own for each would cost more than the answer."""
         more = True
         while more:
             chunk = [await self._answers.get()]
-            while chunk[-1] is not None and len(chunk) < _CHUNK and not self._answers.empty():
-                chunk.append(self._answers.get_nowait())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GATHER_S):
+                    while chunk[-1] is not None and len(chunk) < _CHUNK:
+                        chunk.append(await self._answers.get())
             more = chunk[-1] is not None
             await self._take_chunk([answer for answer in chunk if answer is not None])
 

@@ -17,7 +17,7 @@ from receiver.storage.sqlite.campaigns import CampaignNumbers
 from receiver.storage.sqlite.copies import Copies
 from receiver.storage.sqlite.quarantine import Quarantine
 from receiver.storage.sqlite.queries import queries
-from receiver.storage.sqlite.reconciliation import baseline_times
+from receiver.storage.sqlite.reconciliation import baseline_times, watch_baselines
 from receiver.storage.sqlite.rollups import Rollups, minute_horizon
 from receiver.storage.sqlite.spans import Measured, narrow_spans
 
@@ -55,6 +55,8 @@ class Ledger:
         last_seq = conn.execute(self._sql["last_seq"]).fetchone()[0] or 0
         since = int(meta.get("minutes_since", 0))
         self._memory = _Memory(last_seq + 1, minutes_since=since, baselines=baseline_times(conn))
+        self._baselines_moved: set[int] = set()
+        watch_baselines(conn, self._baselines_moved.add)
 
     @property
     def campaigns_made(self) -> int:
@@ -99,8 +101,12 @@ class Ledger:
         """Other writing work, in one transaction. It may add campaigns' first snapshots."""
 
         def whole() -> T:
+            self._baselines_moved.clear()
             result = work(conn)
-            self._memory.baselines = baseline_times(conn)
+            if self._baselines_moved:
+                times = baseline_times(conn, self._baselines_moved)
+                held = dict.fromkeys(self._baselines_moved, ()) | times
+                self._memory.baselines = {**self._memory.baselines, **held}
             return result
 
         return self._transact(conn, whole)
