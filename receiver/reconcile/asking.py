@@ -128,9 +128,7 @@ class Asking:
                 await self._note_failure(failure)
         if answers:
             now = self._clock.now_ms()
-            taken = await self._books.write(
-                lambda conn: [cases.take_in(conn, answer, now, self._around) for answer in answers]
-            )
+            taken = await self._books.write(lambda conn: cases.take_in_all(conn, answers, now, self._around))
             self._answered += len(answers)
             for answer, each in zip(answers, taken, strict=True):
                 self._look_for_losses(answer.campaign_id, each)
