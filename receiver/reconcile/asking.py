@@ -22,6 +22,7 @@ from receiver.reconcile.drift import SKEW_MAX_MS, Circumstances
 from receiver.reconcile.schedule import Polled, is_due, nothing_arrives, wait_after
 from receiver.reconcile.stretches import overlap
 from receiver.storage.deliveries import Delivery
+from receiver.storage.sqlite import kept
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite.standings import differing
 
@@ -32,6 +33,7 @@ _CHUNK = 16
 # The first of them waits so long for the others, in real seconds.
 _GATHER_S = 0.05
 _REPLIES_CHUNK = 200
+_WAITS_CHUNK = 200
 # A whole run may take so long, in real seconds.
 _BUDGET_S = 900.0
 # After so many failures and not one answer Leadterra is not asked any further in this run.
@@ -77,7 +79,7 @@ class Asking:
             await taking
         await self._judge_missing()
         await self._fetch_replies()
-        await self._books.write(self._set_waits)
+        await self._set_waits()
         run = self._run
         run.differing = await self._books.read(differing)
         run.status = "ok" if not run.failed else "partial" if self._answered else "failed"
@@ -203,17 +205,25 @@ class Asking:
     def _judge(self, campaign_id: str, conn: sqlite3.Connection) -> None:
         cases.judge(conn, rows.add_campaign(conn, campaign_id), campaign_id, self._around)
 
-    def _set_waits(self, conn: sqlite3.Connection) -> None:
+    async def _set_waits(self) -> None:
         """When each campaign that was asked is asked again."""
+        waits = await self._books.read(self._new_waits)
+        for begin in range(0, len(waits), _WAITS_CHUNK):
+            await self._books.write(partial(kept.set_waits, waits=waits[begin : begin + _WAITS_CHUNK]))
+
+    def _new_waits(self, conn: sqlite3.Connection) -> list[tuple[int, int]]:
+        """Waits and campaigns, where they are others than before."""
         polled = _polled(conn)
         started, interval = self._run.started_at, int(self._options.interval_s * 1000)
         now = self._clock.now_ms()
         everything = nothing_arrives(rows.last_received_at(conn), polled, now)
+        found = []
         for each in polled:
             if each.asked_at is not None and each.asked_at >= started:
-                gone = each.gone_at is not None
-                wait = wait_after(each, now, interval, gone=gone, everything=everything)
-                rows.set_wait(conn, each.campaign, wait)
+                wait = wait_after(each, now, interval, gone=each.gone_at is not None, everything=everything)
+                if wait != each.wait_ms:
+                    found.append((wait, each.campaign))
+        return found
 
 
 def worth_asking(conn: sqlite3.Connection, now_ms: int) -> list[str]:

@@ -5,7 +5,7 @@ it does. Functions run inside the caller's transaction. Times are epoch millisec
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,3 +99,15 @@ def replace_gaps(conn: sqlite3.Connection, kept: Kept, gaps: Iterable[Mapping[st
     gaps = list(gaps)
     if kept.open_gaps or gaps:
         rows.replace_open_gaps(conn, kept.campaign, gaps)
+
+
+def set_waits(conn: sqlite3.Connection, waits: Sequence[tuple[int, int]]) -> None:
+    """How long after their last attempts campaigns are asked again: waits and campaigns."""
+    conn.executemany(queries(_FILE)["set_wait"], waits)
+
+
+def watch_baselines(conn: sqlite3.Connection, note: Callable[[int], None]) -> None:
+    """Have each campaign noted whose moments this connection changes."""
+    conn.create_function("note_baseline", 1, note)
+    for name in ("watch_new_baselines", "watch_old_baselines"):
+        conn.execute(queries(_FILE)[name])

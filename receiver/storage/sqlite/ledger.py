@@ -15,9 +15,10 @@ from receiver.storage.deliveries import Delivery, Outcome, Refusals, Stretch
 from receiver.storage.sqlite.batch import Batch
 from receiver.storage.sqlite.campaigns import CampaignNumbers
 from receiver.storage.sqlite.copies import Copies
+from receiver.storage.sqlite.kept import watch_baselines
 from receiver.storage.sqlite.quarantine import Quarantine
 from receiver.storage.sqlite.queries import queries
-from receiver.storage.sqlite.reconciliation import baseline_times, watch_baselines
+from receiver.storage.sqlite.reconciliation import baseline_times
 from receiver.storage.sqlite.rollups import Rollups, minute_horizon
 from receiver.storage.sqlite.spans import Measured, narrow_spans
 

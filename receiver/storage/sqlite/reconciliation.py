@@ -4,7 +4,7 @@ Times are epoch milliseconds; counters are JSON as `orjson` writes it.
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -108,11 +108,6 @@ def note_attempt(
     )
 
 
-def set_wait(conn: sqlite3.Connection, campaign: int, wait_ms: int) -> None:
-    """How long after its last attempt a campaign is asked again."""
-    _run(conn, "set_wait", campaign=campaign, wait_ms=wait_ms)
-
-
 # The ledger over time.
 
 Counted = tuple[int, ...]
@@ -189,13 +184,6 @@ def baseline_times(conn: sqlite3.Connection, campaigns: Collection[int] | None =
     for campaign, at in found:
         times.setdefault(campaign, []).append(at)
     return times
-
-
-def watch_baselines(conn: sqlite3.Connection, note: Callable[[int], None]) -> None:
-    """Have each campaign noted whose moments this connection changes."""
-    conn.create_function("note_baseline", 1, note)
-    for name in ("watch_new_baselines", "watch_old_baselines"):
-        conn.execute(queries("cases.sql")[name])
 
 
 def put_baseline(

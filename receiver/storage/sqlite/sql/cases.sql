@@ -75,3 +75,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (campaign) DO UPDATE SET at = excluded.at, status = excluded.status, at_least = excluded.at_least,
     sent_before = excluded.sent_before, at_first = excluded.at_first, counts = excluded.counts,
     figures = excluded.figures
+
+-- name: set_wait
+-- How long until campaigns are asked again.
+UPDATE polls SET wait_ms = ? WHERE campaign = ?
