@@ -1,9 +1,9 @@
 """The one place that talks HTTP to others: httpx clients, and posts over connections that stay open."""
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import Mapping
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,7 +14,6 @@ from receiver import __version__
 
 _TIMEOUT_S = 30.0
 _CHUNK_BYTES = 65_536
-POOL_MAX = 32  # with more connections side by side httpx gets slower, not faster
 # Nobody reads an answer's body; after this much the connection is given up instead.
 _ANSWER_MAX_BYTES = 1_048_576
 
@@ -31,29 +30,58 @@ def async_client(url: str, token: str, timeout_s: float = _TIMEOUT_S) -> httpx.A
     return httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
 
 
-def pooled_client(
-    token: str, connections: int, timeout_s: float, transport: httpx.AsyncBaseTransport | None = None
-) -> httpx.AsyncClient:
-    """A client for somebody else's API, with at most `connections` at once (1 to 32), each kept open.
+class Lanes:
+    """Requests to somebody else's API, each over a connection of its own that stays open for the next one.
 
-    It follows no redirects, keeps no cookies, takes no proxy from the environment, and asks for JSON, which may
-    be gzipped. `timeout_s` is for each step of a call; a bound for the whole is the caller's. `transport`
-    replaces the network.
+    Each connection has a transport of its own: one for all would look through all requests whenever one begins or
+    ends. The caller bounds how many requests there are at once. They follow no redirects, keep no cookies, take no
+    proxy from the environment, and ask for JSON, which may be gzipped. `timeout_s` is for each step of a call; a
+    bound for the whole is the caller's. `transport` replaces the network.
     """
-    return httpx.AsyncClient(
-        headers={
-            "Authorization": f"Bearer {token}",
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-            "User-Agent": f"leadterra-receiver/{__version__}",
-        },
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        limits=httpx.Limits(max_connections=min(connections, POOL_MAX), max_keepalive_connections=POOL_MAX),
-        timeout=timeout_s,
-        trust_env=False,
-        follow_redirects=False,
-        transport=transport,
-    )
+
+    def __init__(self, token: str, timeout_s: float, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        accepted = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+        agent = f"leadterra-receiver/{__version__}"
+        self.headers = httpx.Headers({"Authorization": f"Bearer {token}", **accepted, "User-Agent": agent})
+        self._extensions = {"timeout": httpx.Timeout(timeout_s).as_dict()}
+        self._transport = transport
+        self._all: list[httpx.AsyncBaseTransport] = []
+        self._idle: list[httpx.AsyncBaseTransport] = []
+        self._tls: ssl.SSLContext | None = None
+        self._closed = False
+
+    @contextlib.asynccontextmanager
+    async def send(self, method: str, url: str, content: bytes | None = None) -> AsyncIterator[httpx.Response]:
+        """The answer to one request, as soon as its head is there. Raises what httpx raises."""
+        if self._closed:
+            raise httpx.ConnectError("The connections are closed.")
+        request = httpx.Request(method, url, content=content, headers=self.headers, extensions=self._extensions)
+        if content is not None:
+            request.headers["Content-Type"] = "application/json"
+        lane = self._idle.pop() if self._idle else self._new()
+        try:
+            response = await lane.handle_async_request(request)
+            try:
+                yield response
+            finally:
+                await response.aclose()
+        finally:
+            self._idle.append(lane)
+
+    async def close(self) -> None:
+        """Close the connections; calls under way fail."""
+        self._closed = True
+        for lane in self._all:
+            await lane.aclose()
+
+    def _new(self) -> httpx.AsyncBaseTransport:
+        lane = self._transport
+        if lane is None:
+            self._tls = self._tls or httpx.create_ssl_context(trust_env=False)
+            limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+            lane = httpx.AsyncHTTPTransport(verify=self._tls, limits=limits, trust_env=False)
+        self._all.append(lane)
+        return lane
 
 
 class Poster(Protocol):

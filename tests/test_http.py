@@ -1,9 +1,10 @@
 """The client that commands use towards our own server."""
 
+import httpcore
 import httpx
 import pytest
 
-from receiver.http import pooled_client, server_client
+from receiver.http import Lanes, server_client
 
 URL = "http://127.0.0.1:8000"
 
@@ -45,15 +46,26 @@ async def test_the_client_of_an_api_takes_nothing_from_the_environment_and_nothi
         asked.append(request)
         return httpx.Response(302, headers={"Location": "https://other.example/", "Set-Cookie": "a=b; Path=/"})
 
-    async with pooled_client("sk_1", 8, 15, httpx.MockTransport(answer)) as client:
-        assert client.trust_env is False
-        assert client._mounts == {}
-        assert [(await client.get("https://api.example/")).status_code for _ in range(2)] == [302, 302]
+    lanes = Lanes("sk_1", 15, httpx.MockTransport(answer))
+    for _ in range(2):
+        async with lanes.send("GET", "https://api.example/") as response:
+            assert response.status_code == 302
     assert [(request.url.host, request.headers.get("Cookie")) for request in asked] == [("api.example", None)] * 2
     assert asked[0].headers["Authorization"] == "Bearer sk_1"
 
 
-async def test_the_client_of_an_api_never_has_more_connections_than_httpx_stands() -> None:
-    async with pooled_client("sk_1", 100, 15) as client:
-        assert isinstance(client._transport, httpx.AsyncHTTPTransport)
-        assert client._transport._pool._max_connections == 32
+async def test_a_connection_to_an_api_goes_through_no_proxy_and_serves_one_request_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    lanes = Lanes("sk_1", 15)
+    pool = lanes._new()._pool  # type: ignore[attr-defined] # of sockets
+    assert (type(pool), pool._max_connections) == (httpcore.AsyncConnectionPool, 1)
+    await lanes.close()
+
+
+async def test_nothing_is_asked_over_connections_that_are_closed() -> None:
+    lanes = Lanes("sk_1", 15, httpx.MockTransport(lambda _: httpx.Response(200)))
+    await lanes.close()
+    with pytest.raises(httpx.ConnectError):
+        await lanes.send("GET", "https://api.example/").__aenter__()

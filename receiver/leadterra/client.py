@@ -12,7 +12,7 @@ import orjson
 import stamina
 
 from receiver.errors import ConfigurationError, LeadterraError
-from receiver.http import POOL_MAX, pooled_client
+from receiver.http import Lanes
 from receiver.leadterra.answers import (
     CampaignState,
     FetchedReply,
@@ -27,6 +27,7 @@ from receiver.leadterra.answers import (
 from receiver.leadterra.exchange import Answer, Ask, Exchange, timed_out
 from receiver.settings.kinds import is_loopback_url
 
+_CONCURRENCY_MAX = 32
 _ATTEMPTS = 3
 _WAIT_FIRST_S = 0.25
 _WAIT_MAX_S = 5.0
@@ -74,11 +75,10 @@ class LeadterraClient:
         _check(base_url, api_key)
         # The library's own line about a retry names no call, and goes to standard output until logging is configured.
         stamina.instrumentation.set_on_retry_hooks(())
-        http = pooled_client(api_key, concurrency, timeout_s, transport)
-        self._exchange = Exchange(http, base_url.rstrip("/"), api_key)
+        self._exchange = Exchange(Lanes(api_key, timeout_s, transport), base_url.rstrip("/"), api_key)
         self._timeout_s = timeout_s
-        # Waiting for a turn is not part of a call's time, and httpx gets slow with a long queue of its own.
-        self._turns = asyncio.Semaphore(min(concurrency, POOL_MAX))
+        # Waiting for a turn is not part of a call's time.
+        self._turns = asyncio.Semaphore(min(concurrency, _CONCURRENCY_MAX))
 
     async def close(self) -> None:
         """Close the connections; calls under way fail."""

@@ -16,6 +16,7 @@ import orjson
 from receiver.clock import SystemClock
 from receiver.errors import LeadterraError, LeadterraReason
 from receiver.events import EARLIEST_MS
+from receiver.http import Lanes
 
 BODY_MAX_BYTES = 1_048_576
 _SHOWN_MAX = 200
@@ -64,32 +65,25 @@ class Answer:
 
 
 class Exchange:
-    """Asks over `client`, which is closed with it; `api_key` is taken out of everything that is shown."""
+    """Asks over `lanes`, which are closed with it; `api_key` is taken out of everything that is shown."""
 
-    def __init__(self, client: httpx.AsyncClient, base_url: str, api_key: str) -> None:
-        self._client = client
+    def __init__(self, lanes: Lanes, base_url: str, api_key: str) -> None:
+        self._lanes = lanes
         self._base_url = base_url
         self._host = urlsplit(base_url).hostname or ""
         self._key = re.compile(re.escape(api_key), re.IGNORECASE)  # a host's name comes in lower case
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._lanes.close()
 
     async def send(self, ask: Ask) -> Answer:
         """The answer to one request, asked once. Raises LeadterraError for anything but a complete 2xx."""
-        headers = {"Content-Type": "application/json"} if ask.content is not None else None
         try:
-            request = self._client.build_request(
-                ask.method, self._base_url + ask.path, content=ask.content, headers=headers
-            )
-            response = await self._client.send(request, stream=True)
-            try:
+            async with self._lanes.send(ask.method, self._base_url + ask.path, ask.content) as response:
                 if not response.is_success:
                     raise await self._refusal(ask, response)
                 body = await _body(ask, response)
                 return Answer(ask, response.status_code, date_ms(response.headers.get("Date")), body)
-            finally:
-                await response.aclose()
         except (httpx.HTTPError, httpx.StreamError, OSError, UnicodeError) as error:
             # Not chained: what the libraries say may quote the answer, and that may quote the key.
             raise self._unreachable(ask, error) from None

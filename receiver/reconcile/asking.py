@@ -1,6 +1,7 @@
 """What one run does: ask for counters, take the answers in, fetch lost replies, sum up."""
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from receiver.reconcile.drift import SKEW_MAX_MS, Circumstances
 from receiver.reconcile.schedule import Polled, is_due, nothing_arrives, wait_after
 from receiver.reconcile.stretches import overlap
 from receiver.storage.deliveries import Delivery
+from receiver.storage.sqlite import kept
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite.standings import differing
 
@@ -28,7 +30,10 @@ log = structlog.get_logger()
 
 # Answers taken in by one transaction; deliveries wait meanwhile.
 _CHUNK = 16
+# The first of them waits so long for the others, in real seconds.
+_GATHER_S = 0.05
 _REPLIES_CHUNK = 200
+_WAITS_CHUNK = 200
 # A whole run may take so long, in real seconds.
 _BUDGET_S = 900.0
 # After so many failures and not one answer Leadterra is not asked any further in this run.
@@ -88,7 +93,7 @@ class Asking:
             await taking
         await self._judge_missing()
         await self._fetch_replies()
-        await self._books.write(self._set_waits)
+        await self._set_waits()
         run = self._run
         run.differing = await self._books.read(differing)
         run.status = "ok" if not run.failed else "partial" if self._answered else "failed"
@@ -121,12 +126,14 @@ class Asking:
         return answered
 
     async def _take_in(self) -> None:
-        """Take answers in as they come, as many at once as wait."""
+        """Take answers in, some at once: a transaction of its own for each would cost more than the answer."""
         more = True
         while more:
             chunk = [await self._answers.get()]
-            while chunk[-1] is not None and len(chunk) < _CHUNK and not self._answers.empty():
-                chunk.append(self._answers.get_nowait())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GATHER_S):
+                    while chunk[-1] is not None and len(chunk) < _CHUNK:
+                        chunk.append(await self._answers.get())
             more = chunk[-1] is not None
             await self._take_chunk([answer for answer in chunk if answer is not None])
 
@@ -137,9 +144,7 @@ class Asking:
                 await self._note_failure(failure)
         if answers:
             now = self._clock.now_ms()
-            taken = await self._books.write(
-                lambda conn: [cases.take_in(conn, answer, now, self._around) for answer in answers]
-            )
+            taken = await self._books.write(lambda conn: cases.take_in_all(conn, answers, now, self._around))
             self._answered += len(answers)
             for answer, each in zip(answers, taken, strict=True):
                 self._look_for_losses(answer.campaign_id, each)
@@ -232,17 +237,25 @@ class Asking:
         evaluation = cases.judge(conn, rows.add_campaign(conn, campaign_id), campaign_id, self._around)
         return evaluation.losses["replied"].total
 
-    def _set_waits(self, conn: sqlite3.Connection) -> None:
+    async def _set_waits(self) -> None:
         """When each campaign that was asked is asked again."""
+        waits = await self._books.read(self._new_waits)
+        for begin in range(0, len(waits), _WAITS_CHUNK):
+            await self._books.write(partial(kept.set_waits, waits=waits[begin : begin + _WAITS_CHUNK]))
+
+    def _new_waits(self, conn: sqlite3.Connection) -> list[tuple[int, int]]:
+        """Waits and campaigns, where they are others than before."""
         polled = _polled(conn)
         started, interval = self._run.started_at, int(self._options.interval_s * 1000)
         now = self._clock.now_ms()
         everything = nothing_arrives(rows.last_received_at(conn), polled, now)
+        found = []
         for each in polled:
             if each.asked_at is not None and each.asked_at >= started:
-                gone = each.gone_at is not None
-                wait = wait_after(each, now, interval, gone=gone, everything=everything)
-                rows.set_wait(conn, each.campaign, wait)
+                wait = wait_after(each, now, interval, gone=each.gone_at is not None, everything=everything)
+                if wait != each.wait_ms:
+                    found.append((wait, each.campaign))
+        return found
 
 
 def worth_asking(conn: sqlite3.Connection, now_ms: int) -> list[str]:

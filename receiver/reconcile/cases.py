@@ -6,6 +6,7 @@ Every function here runs on a connection's thread, with all of one campaign in o
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -27,7 +28,9 @@ from receiver.reconcile.ledger import Bucket, Counts, Curve
 from receiver.reconcile.losses import Gap, Losses
 from receiver.reconcile.settled import fold_settled
 from receiver.reconcile.stretches import Stretch, not_accepting
+from receiver.storage.sqlite import kept
 from receiver.storage.sqlite import reconciliation as rows
+from receiver.storage.sqlite.kept import Kept
 
 # Which kind of webhook tells of a figure.
 EVENTS = {"sent": "message.sent", "bounced": "message.bounced", "replied": "reply.received"}
@@ -38,6 +41,8 @@ _COPIES_MIN = 3
 _STRETCHES_MS = 40 * 86_400_000
 # The stretch that is being extended is at most so far behind.
 _HEARTBEAT_MS = 30_000
+
+_COUNTERS_CACHED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,54 +101,68 @@ def refusing(conn: sqlite3.Connection, since: int) -> list[Stretch]:
 
 def load(conn: sqlite3.Connection, campaign: int, campaign_id: str) -> Case | None:
     """All that is known of a campaign; None before its first snapshot."""
-    base = rows.baseline(conn, campaign)
-    if base is None:
-        return None
-    ledgers = (Counts(*counted) for counted in _ends(rows.baseline_ledgers(conn, campaign)))
-    first = Baseline(base["at"], _counters(base["counters"]), *ledgers)
-    snapshots = [_snapshot(row) for row in rows.snapshots(conn, campaign)]
-    held = {row["figure"]: row for row in rows.losses(conn, campaign)}
-    upto = min((row["upto"] for row in held.values()), default=first.at - 1)
-    unfolded = (at for snapshot in snapshots for at in snapshot.times() if at > upto)
-    oldest = min(unfolded, default=snapshots[-1].last_at)
+    found = kept.load(conn, {campaign: campaign_id})[campaign]
+    return None if found.baseline is None else _cases(conn, [found])[campaign]
+
+
+def _cases(conn: sqlite3.Connection, found: Sequence[Kept]) -> dict[int, Case]:
+    """What is known of campaigns that all have a snapshot."""
+    since = {}
+    for each in found:
+        upto = _upto(each)
+        oldest = (at for first, last, _ in each.snapshots for at in (first, last) if at > upto)
+        since[each.campaign] = min(oldest, default=each.snapshots[-1][1]) - NEAR_MS
+    curves = _curves(conn, found, since)
+    return {each.campaign: _case(conn, each, curves[each.campaign]) for each in found}
+
+
+def _case(conn: sqlite3.Connection, each: Kept, ledger: Curve) -> Case:
+    assert each.baseline is not None  # noqa: S101 # there is a snapshot
+    at, text = each.baseline
     return Case(
-        baseline=first,
-        snapshots=snapshots,
-        curve=curve(conn, campaign, oldest - NEAR_MS),
-        folded={figure: _losses(held.get(figure), first.at) for figure in FIGURES},
-        folded_upto=upto,
-        quarantined=_quarantined(conn, campaign_id, first.at),
+        baseline=Baseline(at, _counters(text), *(Counts(*counted) for counted in _ends(each.ledgers))),
+        snapshots=[Snapshot(first_at, last_at, _counters(text)) for first_at, last_at, text in each.snapshots],
+        curve=ledger,
+        folded={figure: _losses(each.losses.get(figure), at) for figure in FIGURES},
+        folded_upto=_upto(each),
+        quarantined=_quarantined(conn, each.campaign_id, at) if each.waits else {},
     )
 
 
-def curve(conn: sqlite3.Connection, campaign: int, since: int) -> Curve:
-    """The ledger over time, from `since` on."""
-    kept = rows.minutes_since(conn)
-    wanted = since // MINUTE_MS - 2
-    return Curve(
-        Counts(*rows.totals(conn, campaign)),
-        _buckets(rows.minutes(conn, campaign, max(wanted, kept))),
-        max(wanted, kept),
-        _buckets(rows.quarters(conn, campaign, since // QUARTER_MS - 1)) if wanted < kept else (),
-    )
+def _upto(each: Kept) -> int:
+    """How far a campaign's snapshots are folded."""
+    first_at = 0 if each.baseline is None else each.baseline[0]
+    return min((upto for upto, _, _ in each.losses.values()), default=first_at - 1)
+
+
+def _curves(conn: sqlite3.Connection, found: Sequence[Kept], since: Mapping[int, int]) -> dict[int, Curve]:
+    """The ledgers over time, each from a time on."""
+    known = rows.minutes_since(conn)
+    wanted = {campaign: at // MINUTE_MS - 2 for campaign, at in since.items()}
+    minutes = kept.minutes(conn, {campaign: max(minute, known) for campaign, minute in wanted.items()})
+    curves = {}
+    for each in found:
+        campaign = each.campaign
+        forgotten = wanted[campaign] < known
+        quarters = rows.quarters(conn, campaign, since[campaign] // QUARTER_MS - 1) if forgotten else ()
+        begin = max(wanted[campaign], known)
+        curves[campaign] = Curve(Counts(*each.totals), _buckets(minutes[campaign]), begin, _buckets(quarters))
+    return curves
 
 
 def _buckets(found: Iterable[tuple[int, tuple[int, ...]]]) -> list[Bucket]:
     return [(number, Counts(*counted)) for number, counted in found]
 
 
-def _snapshot(row: rows.Row) -> Snapshot:
-    return Snapshot(row["first_at"], row["last_at"], _counters(row["counters"]))
-
-
+@lru_cache(_COUNTERS_CACHED)
 def _counters(text: str) -> Counters:
     return Counters(**orjson.loads(text))
 
 
-def _losses(row: rows.Row | None, first_at: int) -> Losses:
+def _losses(row: tuple[int, int, str] | None, first_at: int) -> Losses:
     if row is None:
         return Losses(quiet_at=first_at)
-    return Losses(row["quiet_at"], tuple(Gap(*gap) for gap in orjson.loads(row["gaps"])))
+    return Losses(row[1], tuple(Gap(*gap) for gap in orjson.loads(row[2])))
 
 
 def _quarantined(conn: sqlite3.Connection, campaign_id: str, since: int) -> dict[str, list[int]]:
@@ -182,22 +201,57 @@ class Taken:
 
 def take_in(conn: sqlite3.Connection, answer: Answered, now_ms: int, around: Circumstances) -> Taken:
     """Keep an answer and say how the campaign stands with it."""
-    campaign_id = answer.campaign_id
-    campaign = rows.add_campaign(conn, campaign_id)
-    text = orjson.dumps(answer.counters)
-    last = rows.last_snapshot(conn, campaign)
+    return take_in_all(conn, [answer], now_ms, around)[0]
+
+
+def take_in_all(
+    conn: sqlite3.Connection, answers: Sequence[Answered], now_ms: int, around: Circumstances
+) -> list[Taken]:
+    """The same of answers of as many campaigns."""
+    numbers = kept.numbers(conn, [answer.campaign_id for answer in answers])
+    found = kept.load(conn, {number: campaign_id for campaign_id, number in numbers.items()})
+    ordered = [found[numbers[answer.campaign_id]] for answer in answers]
+    befores = [each.snapshots[-1] if each.snapshots else None for each in ordered]
+    for each, answer in zip(ordered, answers, strict=True):
+        _keep(conn, each, answer)
+    kept.put_snapshots(conn, [(each.campaign, *each.snapshots[-1]) for each in ordered])
+    moves = [_moves(before, answer) for before, answer in zip(befores, answers, strict=True)]
+    moved = {each.campaign: any_moved for each, (any_moved, _) in zip(ordered, moves, strict=True)}
+    kept.note_answers(conn, moved, now_ms)
+    evaluations = _judge_all(conn, ordered, around)
+    return [
+        Taken(each.campaign, evaluation, any_moved, grown, each.snapshots[-1][1] if before is None else before[1])
+        for each, evaluation, (any_moved, grown), before in zip(ordered, evaluations, moves, befores, strict=True)
+    ]
+
+
+def _keep(conn: sqlite3.Connection, each: Kept, answer: Answered) -> None:
+    """Add an answer to what is kept of its campaign. Its time is never before the last one's."""
     # What is known to be missing stays known: a late arrival may make an old first answer vague.
-    if _is_vague(conn, campaign) and not rows.open_gaps(conn, campaign):
-        rows.forget_baseline(conn, campaign)
-    at = rows.put_snapshot(conn, campaign, answer.at, text)
-    moved = last is not None and _without_rates(_counters(last["counters"])) != _without_rates(answer.counters)
-    rows.note_attempt(conn, campaign, now_ms, answered=True, moved=moved)
-    if rows.baseline(conn, campaign) is None:
-        ledgers = {moment: _as_of(conn, campaign, moment) for moment in (answer.earliest, answer.latest)}
-        rows.put_baseline(conn, campaign, at, text, ledgers)
-    grown = {} if last is None else _grown(_counters(last["counters"]), answer.counters)
-    evaluation = judge(conn, campaign, campaign_id, around)
-    return Taken(campaign, evaluation, moved, grown, at if last is None else last["last_at"])
+    if _is_vague(each) and not each.open_gaps:
+        rows.forget_baseline(conn, each.campaign)
+        each.forget_baseline()
+    at, text = answer.at, orjson.dumps(answer.counters)
+    if each.snapshots:
+        first_at, last_at, held = each.snapshots[-1]
+        if held == text.decode():
+            each.snapshots[-1] = (first_at, max(at, last_at), held)
+            return
+        at = max(at, last_at + 1)
+    each.snapshots.append((at, at, text.decode()))
+    if each.baseline is None:
+        ledgers = {moment: _as_of(conn, each, moment) for moment in (answer.earliest, answer.latest)}
+        rows.put_baseline(conn, each.campaign, at, text, ledgers)
+        each.baseline = (at, text.decode())
+        each.ledgers = [ledgers[moment] for moment in sorted(ledgers)]
+
+
+def _moves(before: tuple[int, int, str] | None, answer: Answered) -> tuple[bool, dict[str, int]]:
+    """Whether anything moved since the answer before, and by how much each counter did."""
+    if before is None:
+        return False, {}
+    then = _counters(before[2])
+    return _without_rates(then) != _without_rates(answer.counters), _grown(then, answer.counters)
 
 
 def _grown(before: Counters, after: Counters) -> dict[str, int]:
@@ -209,20 +263,20 @@ def _grown(before: Counters, after: Counters) -> dict[str, int]:
     }
 
 
-def _is_vague(conn: sqlite3.Connection, campaign: int) -> bool:
+def _is_vague(each: Kept) -> bool:
     """Whether events happened while the first answer was made, and some had before we were there.
 
     Nobody can say which of them it counts. Until one comes without any around, the latest answer is the first.
     """
-    first = rows.baseline(conn, campaign)
-    if first is None:
+    if each.baseline is None:
         return False
-    counters = _counters(first["counters"])
-    earliest, latest = (Counts(*counted) for counted in _ends(rows.baseline_ledgers(conn, campaign)))
+    earliest, latest = (Counts(*counted) for counted in _ends(each.ledgers))
+    if earliest == latest:
+        return False
+    counters = _counters(each.baseline[1])
     return any(
-        each.ledger(earliest) < each.ledger(latest) < (each.provider(counters) or 0)
-        for candidates in CANDIDATES.values()
-        for each in candidates[:1]
+        first.ledger(earliest) < first.ledger(latest) < (first.provider(counters) or 0)
+        for first, *_ in CANDIDATES.values()
     )
 
 
@@ -235,32 +289,40 @@ def _without_rates(counters: Counters) -> Counters:
     return replace(counters, open_rate=None, reply_rate=None)
 
 
-def _as_of(conn: sqlite3.Connection, campaign: int, moment: int) -> Counts:
+def _as_of(conn: sqlite3.Connection, each: Kept, moment: int) -> Counts:
     """The ledger as of a recent moment, to the millisecond."""
-    later = Counts(*rows.later_in_minute(conn, campaign, moment))
-    return curve(conn, campaign, moment).upto(moment).minus(later)
+    later = Counts(*rows.later_in_minute(conn, each.campaign, moment))
+    return _curves(conn, [each], {each.campaign: moment})[each.campaign].upto(moment).minus(later)
 
 
 def judge(conn: sqlite3.Connection, campaign: int, campaign_id: str, around: Circumstances) -> Evaluation:
     """Evaluate a campaign that has a snapshot, and store how it stands."""
-    case = load(conn, campaign, campaign_id)
-    if case is None:
+    found = kept.load(conn, {campaign: campaign_id})[campaign]
+    if found.baseline is None:
         raise ValueError(f"campaign {campaign_id!r} has no snapshot")
-    evaluation = evaluate(case, around)
-    fold_settled(conn, campaign, case, around)
+    return _judge_all(conn, [found], around)[0]
+
+
+def _judge_all(conn: sqlite3.Connection, found: Sequence[Kept], around: Circumstances) -> list[Evaluation]:
+    known = _cases(conn, found)
+    evaluations = [evaluate(known[each.campaign], around) for each in found]
+    drifts = []
+    for each, evaluation in zip(found, evaluations, strict=True):
+        case = known[each.campaign]
+        fold_settled(conn, each.campaign, case, around)
+        drifts.append((each.campaign, *_drift_row(case, evaluation)))
+        kept.replace_gaps(conn, each, gap_rows(each.open_gaps, evaluation))
+    kept.put_drifts(conn, drifts)
+    return evaluations
+
+
+def _drift_row(case: Case, evaluation: Evaluation) -> tuple[int, str, int, int, int, str, str]:
     at_least = sum(losses.total for losses in evaluation.losses.values())
-    drift = {
-        "at": evaluation.at,
-        "status": evaluation.status,
-        "at_least": at_least,
-        "sent_before": _sent_before(evaluation),
-        "at_first": sum(case.baseline.earliest) + sum(case.baseline.latest),
-        "counts": orjson.dumps(list(case.curve.upto(evaluation.at + MINUTE_MS))).decode(),
-        "figures": orjson.dumps(figures_json(evaluation)).decode(),
-    }
-    rows.put_drift(conn, campaign, drift)
-    rows.replace_open_gaps(conn, campaign, gap_rows(rows.open_gaps(conn, campaign), evaluation))
-    return evaluation
+    at_first = sum(case.baseline.earliest) + sum(case.baseline.latest)
+    counts = orjson.dumps(tuple(case.curve.upto(evaluation.at + MINUTE_MS))).decode()
+    figures = orjson.dumps(evaluation.figures).decode()
+    sent_before = _sent_before(evaluation)
+    return evaluation.at, str(evaluation.status), at_least, sent_before, at_first, counts, figures
 
 
 def _sent_before(evaluation: Evaluation) -> int:

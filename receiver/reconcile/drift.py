@@ -145,9 +145,10 @@ def evaluate(case: Case, circumstances: Circumstances) -> Evaluation:
     figures: dict[str, FigureDrift | None] = {}
     gaps: list[Missing] = []
     losses: dict[str, Losses] = {}
+    moments = _moments(case, at)
     for figure in FIGURES:
         view = _View(case, figure, circumstances.definitions.get(figure))
-        losses[figure] = fold(case.folded[figure], view.observations(case.folded_upto, at))
+        losses[figure] = fold(case.folded[figure], view.observations(moments))
         open_gaps = losses[figure].gaps
         waiting = _waiting(open_gaps, case.quarantined.get(figure, ()), at)
         missing = [
@@ -162,7 +163,22 @@ def evaluate(case: Case, circumstances: Circumstances) -> Evaluation:
 
 def observations(case: Case, figure: str, definition: str | None, upto: int) -> list[Observation]:
     """What is not folded yet, up to a time, of one figure."""
-    return _View(case, figure, definition).observations(case.folded_upto, upto)
+    return _View(case, figure, definition).observations(_moments(case, upto))
+
+
+# A time, its counters, the ledger a minute later, and what happened from a quarter of an hour before until then.
+_Moment = tuple[int, Counters, Counts, Counts]
+
+
+def _moments(case: Case, upto: int) -> list[_Moment]:
+    """What is not folded yet, up to a time, with what all figures need of it."""
+    curve = case.curve
+    return [
+        (at, snapshot.counters, curve.upto(at + SKEW_MAX_MS), curve.between(at - NEAR_MS, at + SKEW_MAX_MS))
+        for snapshot in case.snapshots
+        for at in snapshot.times()
+        if case.folded_upto < at <= upto
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +188,6 @@ class _Reading:
     delta: int
     before_receiver: int
     remainder: int
-    lacking: int
 
 
 class _View:
@@ -183,15 +198,18 @@ class _View:
         self._every = CANDIDATES[figure]
         self._primary = self._every[0]
         self._candidates = [each for each in self._every if definition in (None, each.name)]
+        self._befores = [self._before(each) for each in self._candidates]
 
-    def observations(self, after: int, upto: int) -> list[Observation]:
+    def observations(self, moments: Sequence[_Moment]) -> list[Observation]:
         """Snapshots against the ledger a minute later: what came in by then cannot be missing."""
         found = []
-        for snapshot in self._case.snapshots:
-            for at in snapshot.times():
-                reading = self._read(snapshot.counters, at) if after < at <= upto else None
-                if reading is not None:
-                    found.append(Observation(at, reading.lacking, self._quiet(at)))
+        for at, counters, soon, near in moments:
+            remainders = self._remainders(counters, soon)
+            if remainders:
+                # No event, whatever the figure means, from a quarter of an hour before to a minute after: quiet.
+                quiet = not any(each.ledger(near) for each in self._every)
+                # Only what is missing whatever the counter means is known to be.
+                found.append(Observation(at, min(remainder for _, remainder in remainders), quiet))
         return found
 
     def drift(self, last: Snapshot, at_least: int, missing: Sequence[Missing]) -> FigureDrift | None:
@@ -217,36 +235,37 @@ class _View:
             at_least=at_least,
         )
 
-    def _quiet(self, at: int) -> bool:
-        """Whether no event, whatever the figure means, lies from a quarter of an hour before to a minute after."""
-        near = self._case.curve.between(at - NEAR_MS, at + SKEW_MAX_MS)
-        return not any(each.ledger(near) for each in self._every)
-
     def _read(self, counters: Counters, at: int) -> _Reading | None:
         shown = self._primary.provider(counters)
-        now, soon = self._case.curve.upto(at), self._case.curve.upto(at + SKEW_MAX_MS)
-        remainders = [
-            reading for each in self._candidates if (reading := self._by(each, counters, now, soon)) is not None
-        ]
+        now = self._case.curve.upto(at)
+        remainders = self._remainders(counters, now)
         if shown is None or not remainders:
             return None
         delta = shown - self._primary.ledger(now)
-        before, remainder, _ = min(remainders, key=lambda reading: abs(reading[1]))
-        if min(each[1] for each in remainders) < 0 < max(each[1] for each in remainders):
+        before, remainder = min(remainders, key=lambda reading: abs(reading[1]))
+        if min(each for _, each in remainders) < 0 < max(each for _, each in remainders):
             remainder = 0  # one candidate lacks events and another has too many: nothing is known to be missing
-        # Only what is missing whatever the counter means is known to be.
-        return _Reading(delta, before, remainder, min(late for _, _, late in remainders))
+        return _Reading(delta, before, remainder)
 
-    def _by(self, candidate: Candidate, counters: Counters, now: Counts, soon: Counts) -> tuple[int, int, int] | None:
-        """What was there before us, what remains, and what remains a minute later, if this candidate is right."""
+    def _before(self, candidate: Candidate) -> int | None:
+        """What was there before us, if this candidate is right."""
         baseline = self._case.baseline
-        first, value = candidate.provider(baseline.counters), candidate.provider(counters)
-        if first is None or value is None:
+        first = candidate.provider(baseline.counters)
+        if first is None:
             return None
         # All of it may be ours; what is not is a little more rather than a loss that is none.
         ours = first <= candidate.ledger(baseline.latest)
-        before = 0 if ours else max(0, first - candidate.ledger(baseline.earliest))
-        return before, value - before - candidate.ledger(now), value - before - candidate.ledger(soon)
+        return 0 if ours else max(0, first - candidate.ledger(baseline.earliest))
+
+    def _remainders(self, counters: Counters, ledger: Counts) -> list[tuple[int, int]]:
+        """What each candidate that has its counters would have had before us, and have missing in a ledger."""
+        found = []
+        if self._primary.provider(counters) is not None:
+            for candidate, before in zip(self._candidates, self._befores, strict=True):
+                value = candidate.provider(counters)
+                if before is not None and value is not None:
+                    found.append((before, value - before - candidate.ledger(ledger)))
+        return found
 
 
 def _part_of(share: Missing) -> str:

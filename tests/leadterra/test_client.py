@@ -347,5 +347,5 @@ async def test_a_retry_is_no_line_of_its_own(capsys: pytest.CaptureFixture[str])
 
 def test_the_key_is_in_no_repr() -> None:
     client = Leadterra(saying(STATS)).client
-    shown = [client, client._exchange, client._exchange._client, client._exchange._client.headers]
+    shown = [client, client._exchange, client._exchange._lanes, client._exchange._lanes.headers]
     assert KEY not in repr(shown)

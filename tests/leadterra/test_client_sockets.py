@@ -298,8 +298,9 @@ async def test_calls_that_ran_out_of_time_leave_every_connection_to_the_next_one
     async with listening(play) as port, asking(port.url, timeout_s=0.1) as hasty:
         errors = await asyncio.gather(*[failure(hasty.stats("camp_1")) for _ in range(8)])
         assert {error.reason for error in errors} == {"timeout"}
-        pool = hasty._exchange._client._transport._pool  # type: ignore[attr-defined] # of the socket's transport
-        assert pool.connections == []
+        lanes = hasty._exchange._lanes
+        assert len(lanes._idle) == len(lanes._all) == 8
+        assert [lane._pool.connections for lane in lanes._all] == [[]] * 8  # type: ignore[attr-defined] # of sockets
         hasty._timeout_s = 15
         assert len(await asyncio.gather(*[hasty.stats("camp_1") for _ in range(8)])) == 8
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -264,3 +265,51 @@ def test_most_retries_say_whether_they_are_stamped_anew(equal: int, restamped: i
         conn.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL)")
         conn.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
         assert cases.timestamps(conn) == expected
+
+
+# Many answers at once.
+
+campaigns = st.sampled_from(["a", "b", "c"])
+steps = st.lists(
+    st.tuples(
+        st.sampled_from([1, 5, 60, 700]),
+        st.lists(st.tuples(campaigns, st.integers(0, 200)), max_size=4),  # sends that arrive, minutes ago
+        st.dictionaries(campaigns, st.integers(0, 12), min_size=1),  # counters
+    ),
+    min_size=2,
+    max_size=12,
+)
+Step = tuple[int, list[tuple[str, int]], dict[str, int]]
+TABLES = ("campaigns", "polls", "baselines", "baseline_ledgers", "snapshots", "losses", "drift", "gaps", "evidence")
+
+
+def stored(path: Path, history: Sequence[Step], *, at_once: bool) -> list[object]:
+    """All rows after each of the steps."""
+    desk = Desk(path)
+    seen: list[object] = []
+    now = 300
+    for number, (wait, arrivals, answers) in enumerate(history):
+        now += wait
+        when = desk.now = at(now)
+        for index, (campaign, ago) in enumerate(arrivals):
+            desk.deliver(sent(f"m{number}.{index}", iso(at(now - ago)), campaign=campaign))
+        given_ = [Answered(each, counters(sends), when, when - 400, when) for each, sends in answers.items()]
+        around = cases.circumstances(desk.conn, PINS, when)
+        taken = [
+            each
+            for chunk in ([given_] if at_once else [[answer] for answer in given_])
+            for each in desk.ledger.transact(
+                desk.conn, partial(cases.take_in_all, answers=chunk, now_ms=when, around=around)
+            )
+        ]
+        seen.append((taken, [desk.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in TABLES]))
+    desk.conn.close()
+    return seen
+
+
+@settings(deadline=None, max_examples=40)
+@given(steps)
+def test_answers_at_once_are_answers_one_by_one(history: list[Step]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        at_once = stored(Path(folder) / "at_once.db", history, at_once=True)
+        assert at_once == stored(Path(folder) / "singly.db", history, at_once=False)

@@ -86,6 +86,17 @@ def test_no_query_of_reconciliation_scans_a_large_table(conn: sqlite3.Connection
     assert [step for step in scans if step.split()[-1] not in partial] == []
 
 
+CASES = [name for name in queries("cases.sql").names() if not name.startswith("watch_")]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_asked_of_some_campaigns_scans_nothing(conn: sqlite3.Connection, name: str) -> None:
+    text = text_of("cases.sql", name)
+    plan = conn.execute(f"EXPLAIN QUERY PLAN {text}", (None,) * text.count("?")).fetchall()
+    assert [row[3] for row in plan if row[3].startswith("SCAN")] == []
+    assert [row[3] for row in plan if "minutes_by_minute" in row[3]] == []
+
+
 @pytest.mark.parametrize("name", ["snapshots", "minutes", "quarters", "open_gaps", "quarantined"])
 def test_what_is_asked_of_one_campaign_scans_nothing(conn: sqlite3.Connection, name: str) -> None:
     text = text_of("reconciliation.sql", name)

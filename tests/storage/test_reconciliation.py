@@ -192,6 +192,14 @@ def test_a_restarted_ledger_knows_its_baselines(ledger: LedgerUnderTest) -> None
     assert rows.baseline_ledgers(ledger.conn, number)[0][0] == 1
 
 
+def test_a_baseline_that_was_forgotten_is_counted_for_no_longer(ledger: LedgerUnderTest) -> None:
+    number = put_baseline(ledger, "a", ms("09:00"))
+    do(ledger, rows.forget_baseline, number)
+    assert put_baseline(ledger, "a", ms("08:00")) == number
+    ledger.deliver(sent("m1", "07:30"), sent("m2", "08:30"))
+    assert rows.baseline_ledgers(ledger.conn, number) == [(1, 0, 0, 0, 0)]
+
+
 def test_a_baseline_that_was_rolled_back_is_none(ledger: LedgerUnderTest) -> None:
     def fails(conn: sqlite3.Connection) -> None:
         number = rows.add_campaign(conn, "a")

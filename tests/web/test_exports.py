@@ -367,7 +367,7 @@ def fill(path: Path, count: int) -> None:
         conn.execute("DELETE FROM messages")
         conn.execute(
             "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < :n) "
-            "INSERT INTO journal (seq, received_at, kind, key, campaign, role, copies, secret, peer, body) "
+            "INSERT INTO journal (seq, received_at, kind, key, campaign, role, copies, secret, peer, body, origin) "
             "SELECT value, 1749634200000, 2, CAST(printf('%016d', value) AS BLOB), 1, 1, 1, 1, "
             """NULL, CAST(printf('{"event":"message.sent","data":{"messageId":"%s"}}', hex(randomblob(16))) """
             "AS BLOB), 0 FROM n",

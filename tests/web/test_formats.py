@@ -119,8 +119,8 @@ def flat(row: dict[str, Any]) -> dict[str, Any]:
         elif name == "rates":
             found.update({f"rates_{rate}": parts["value"] for rate, parts in value.items()})
         elif name == "drift":
-            found["drift_status"] = value["status"]
-        elif name not in ("provider", "reconciled"):
+            found.update({f"drift_{part}": parts for part, parts in value.items()})
+        else:
             found[name] = value
     return found
 

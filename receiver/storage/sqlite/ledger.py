@@ -15,6 +15,7 @@ from receiver.storage.deliveries import Delivery, Outcome, Refusals, Stretch
 from receiver.storage.sqlite.batch import Batch
 from receiver.storage.sqlite.campaigns import CampaignNumbers
 from receiver.storage.sqlite.copies import Copies
+from receiver.storage.sqlite.kept import watch_baselines
 from receiver.storage.sqlite.quarantine import Quarantine
 from receiver.storage.sqlite.queries import queries
 from receiver.storage.sqlite.reconciliation import baseline_times
@@ -55,6 +56,8 @@ class Ledger:
         last_seq = conn.execute(self._sql["last_seq"]).fetchone()[0] or 0
         since = int(meta.get("minutes_since", 0))
         self._memory = _Memory(last_seq + 1, minutes_since=since, baselines=baseline_times(conn))
+        self._baselines_moved: set[int] = set()
+        watch_baselines(conn, self._baselines_moved.add)
 
     @property
     def campaigns_made(self) -> int:
@@ -99,8 +102,12 @@ class Ledger:
         """Other writing work, in one transaction. It may add campaigns' first snapshots."""
 
         def whole() -> T:
+            self._baselines_moved.clear()
             result = work(conn)
-            self._memory.baselines = baseline_times(conn)
+            if self._baselines_moved:
+                times = baseline_times(conn, self._baselines_moved)
+                held = dict.fromkeys(self._baselines_moved, ()) | times
+                self._memory.baselines = {**self._memory.baselines, **held}
             return result
 
         return self._transact(conn, whole)

@@ -83,13 +83,15 @@ def select_by_keys(
         yield from conn.execute(sql.with_list(name, len(chunk)), chunk)
 
 
-def write_rows(conn: sqlite3.Connection, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write rows with a query of `ingest.sql`, many in one statement.
+def write_rows(
+    conn: sqlite3.Connection, name: str, rows: Sequence[tuple[Any, ...]], file_name: str = "ingest.sql"
+) -> None:
+    """Write rows, many in one statement.
 
     `executemany` gives the interpreter's lock away and takes it back for every row; beside a busy event
     loop that costs more than the rows do. Lengths are powers of two, so that few texts are prepared.
     """
-    sql = queries("ingest.sql")
+    sql = queries(file_name)
     begin = 0
     while begin < len(rows):
         length = min(_ROWS_MAX, 1 << ((len(rows) - begin).bit_length() - 1))

@@ -4,14 +4,14 @@ Times are epoch milliseconds; counters are JSON as `orjson` writes it.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from receiver.events import Message
 from receiver.figures import MINUTE_MS, REPLIED, REPLIED_HUMAN, Booking, first_replies, message_bookings
-from receiver.storage.sqlite.queries import queries
+from receiver.storage.sqlite.queries import queries, select_by_keys
 from receiver.storage.sqlite.rollups import counts
 
 Row = Mapping[str, Any]
@@ -108,11 +108,6 @@ def note_attempt(
     )
 
 
-def set_wait(conn: sqlite3.Connection, campaign: int, wait_ms: int) -> None:
-    """How long after its last attempt a campaign is asked again."""
-    _run(conn, "set_wait", campaign=campaign, wait_ms=wait_ms)
-
-
 # The ledger over time.
 
 Counted = tuple[int, ...]
@@ -179,10 +174,14 @@ def baseline_ledgers(conn: sqlite3.Connection, campaign: int) -> list[Counted]:
     return [tuple(row) for row in _all(conn, "baseline_ledgers", campaign=campaign)]
 
 
-def baseline_times(conn: sqlite3.Connection) -> dict[int, list[int]]:
-    """The moments, in order, as of which each campaign's ledger is kept."""
+def baseline_times(conn: sqlite3.Connection, campaigns: Collection[int] | None = None) -> dict[int, list[int]]:
+    """The moments, in order, as of which the ledger of these campaigns, or of all, is kept."""
     times: dict[int, list[int]] = {}
-    for campaign, at in conn.execute(queries("reconciliation.sql")["baseline_times"]):
+    if campaigns is None:
+        found: Iterable[Any] = conn.execute(queries("reconciliation.sql")["baseline_times"])
+    else:
+        found = select_by_keys(conn, "baseline_times_of", campaigns, "cases.sql")
+    for campaign, at in found:
         times.setdefault(campaign, []).append(at)
     return times
 

@@ -66,10 +66,6 @@ ON CONFLICT (campaign) DO UPDATE SET
     moved_at = coalesce(excluded.moved_at, moved_at), failure = excluded.failure,
     gone_at = CASE WHEN excluded.failure IS NOT NULL THEN coalesce(excluded.gone_at, gone_at) END
 
--- name: set_wait
--- How long until a campaign is asked again.
-UPDATE polls SET wait_ms = :wait_ms WHERE campaign = :campaign
-
 -- name: baseline
 -- A campaign's first snapshot.
 SELECT at, counters FROM baselines WHERE campaign = :campaign
