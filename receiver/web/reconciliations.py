@@ -11,8 +11,8 @@ from receiver.reconcile.books import Run
 from receiver.reconcile.run import Reconciler
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite.store import Readers
-from receiver.web.answers import Reconciliation
 from receiver.web.campaigns import known
+from receiver.web.insights import Reconciliation
 from receiver.web.operation import Answered, Call
 from receiver.web.paging import asked_limit, every
 from receiver.web.params import (

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from starlette.routing import Route, Router
 
-from receiver.web import answers, params, tables
+from receiver.web import answers, insights, params, tables
 from receiver.web.access import Role
 from receiver.web.breakdowns import Breakdowns
 from receiver.web.campaigns import Campaigns
@@ -113,7 +113,7 @@ def _of_data(do: Handlers) -> list[Operation]:
             do.drift.one,
             Role.ANALYST,
             params=params.DriftOfCampaignParams,
-            answer=answers.DriftAnswer,
+            answer=insights.DriftAnswer,
             stamped=True,
             cached=True,
             errors=("campaign_not_found",),
@@ -126,7 +126,7 @@ def _of_data(do: Handlers) -> list[Operation]:
             do.breakdowns.bounces,
             Role.ANALYST,
             params=params.BouncesParams,
-            answer=answers.BouncesAnswer,
+            answer=insights.BouncesAnswer,
             stamped=True,
             cached=True,
             table=tables.BOUNCES,
@@ -139,7 +139,7 @@ def _of_data(do: Handlers) -> list[Operation]:
             do.breakdowns.replies,
             Role.ANALYST,
             params=params.RepliesParams,
-            answer=answers.RepliesAnswer,
+            answer=insights.RepliesAnswer,
             stamped=True,
             cached=True,
             table=tables.REPLIES,
@@ -152,7 +152,7 @@ def _of_data(do: Handlers) -> list[Operation]:
             do.explain.one,
             Role.ANALYST,
             params=params.ExplainParams,
-            answer=answers.ExplainAnswer,
+            answer=insights.ExplainAnswer,
             stamped=True,
             cached=True,
             errors=("campaign_not_found",),
@@ -164,7 +164,7 @@ def _of_data(do: Handlers) -> list[Operation]:
             do.drift.list,
             Role.ANALYST,
             params=params.DriftParams,
-            answer=answers.DriftAnswer,
+            answer=insights.DriftAnswer,
             stamped=True,
             cached=True,
             table=tables.DRIFT,
@@ -176,7 +176,7 @@ def _of_data(do: Handlers) -> list[Operation]:
             do.summary.one,
             Role.ANALYST,
             params=params.SummaryParams,
-            answer=answers.SummaryAnswer,
+            answer=insights.SummaryAnswer,
             stamped=True,
             cached=True,
         ),
@@ -187,7 +187,7 @@ def _of_data(do: Handlers) -> list[Operation]:
             do.reconciliations.list,
             Role.ANALYST,
             params=params.ReconciliationsParams,
-            answer=answers.ReconciliationsAnswer,
+            answer=insights.ReconciliationsAnswer,
             stamped=True,
             table=tables.RECONCILIATIONS,
         ),
@@ -199,7 +199,7 @@ def _of_data(do: Handlers) -> list[Operation]:
             Role.ADMIN,
             params=params.ReconcileParams,
             body=params.ReconcileBody,
-            answer=answers.ReconciliationAnswer,
+            answer=insights.ReconciliationAnswer,
             status=202,
             other_status=200,
             stamped=True,
@@ -212,7 +212,7 @@ def _of_data(do: Handlers) -> list[Operation]:
             do.series.list,
             Role.ANALYST,
             params=params.SeriesParams,
-            answer=answers.SeriesAnswer,
+            answer=insights.SeriesAnswer,
             stamped=True,
             cached=True,
             table=tables.SERIES,

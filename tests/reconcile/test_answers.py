@@ -14,7 +14,7 @@ from receiver.figures import rate
 from receiver.leadterra.signature import sign
 from receiver.sandbox.faults import Rule
 from receiver.sandbox.options import Habits
-from receiver.web import answers
+from receiver.web import answers, insights
 from tests.reconcile.world import HOUR_MS, MINUTE_MS, RECEIVER, SECRET, TOKEN, World, opened
 from tests.web.conftest import bounced, sent
 
@@ -39,7 +39,7 @@ async def campaign(world: World, campaign_id: str) -> Any:
 
 
 async def drift(world: World, query: str = "") -> Any:
-    return check(answers.DriftAnswer, await world.get(f"/v1/drift{query}"))
+    return check(insights.DriftAnswer, await world.get(f"/v1/drift{query}"))
 
 
 async def post(world: World, path: str, body: Any = None) -> httpx.Response:
@@ -141,7 +141,7 @@ async def test_one_campaigns_drift_is_its_own_only(world: World) -> None:
     lost = await lossy(world)
     fine = await world.campaign(3, name="Other", prefix="other")
     await world.advance(30 * MINUTE_MS)
-    found = check(answers.DriftAnswer, await world.get(f"/v1/campaigns/{fine}/drift"))
+    found = check(insights.DriftAnswer, await world.get(f"/v1/campaigns/{fine}/drift"))
     assert [(row["campaign_id"], row["status"]) for row in found["data"]] == [(fine, "in_sync")]
     assert (found["gaps"], found["next_cursor"]) == ([], None)
     found = await world.get(f"/v1/campaigns/{lost}/drift?gaps=none")
@@ -290,9 +290,9 @@ async def test_a_run_can_be_asked_for_and_waited_for(world: World) -> None:
     campaign_id = await world.campaign(3)
     await world.advance(10 * MINUTE_MS)
     response = await post(world, "/v1/reconciliations?wait=true", {"campaign_ids": [campaign_id, campaign_id]})
-    run = check(answers.ReconciliationAnswer, response.json())
+    run = check(insights.ReconciliationAnswer, response.json())
     assert (response.status_code, run["status"], run["campaigns"], run["done"]) == (200, "ok", 1, 1)
-    newest = check(answers.ReconciliationsAnswer, await world.get("/v1/reconciliations?limit=1"))
+    newest = check(insights.ReconciliationsAnswer, await world.get("/v1/reconciliations?limit=1"))
     assert newest["data"][0] == {name: run[name] for name in newest["data"][0]}
     older = await world.get(f"/v1/reconciliations?cursor={newest['next_cursor']}")
     ids = [run["id"], *(row["id"] for row in older["data"])]

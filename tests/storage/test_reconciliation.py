@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite.connection import one_moment, open_for_reading
-from receiver.storage.sqlite.migrate import migrate, steps, version
-from tests.storage.conftest import NOW, LedgerUnderTest, bounced, ms, replied, sent
+from receiver.storage.sqlite.migrate import steps, version
+from tests.storage.conftest import LedgerUnderTest, bounced, ms, replied, sent
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -75,8 +75,8 @@ def test_a_database_of_the_first_schema_keeps_what_it_holds(tmp_path: Path) -> N
         )
         old.commit()
     with closing(sqlite3.connect(path, isolation_level=None)) as conn:
-        migrate(conn, "old.db", NOW)
-        assert version(conn) == len(steps())
+        conn.executescript(steps()[1][1])
+        assert version(conn) == 2
         assert conn.execute("SELECT * FROM minutes ORDER BY campaign, minute").fetchall() == [
             (1, 99, 9, 2, 1, 4, 3),
             (1, 100, 7, 2, 1, 4, 3),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from receiver.web import answers
+from receiver.web import insights
 from tests.web.conftest import ADMIN, DAY_MS, KEYS, LEADTERRA, Api, Start, bounced, invalid, problem, sent
 
 STAMPS = {"as_of": "2025-06-11T09:30:00Z", "settled_until": "2025-06-10T22:39:00Z"}
@@ -99,7 +99,7 @@ async def test_a_run_that_gets_no_answer_is_recorded_with_the_reason(asking: Api
     await asking.post(sent())
     response = await asking.ask("POST", "/v1/reconciliations?wait=true")
     run = response.json()
-    answers.ReconciliationAnswer.model_validate(run)
+    insights.ReconciliationAnswer.model_validate(run)
     assert (response.status_code, run["status"], run["failed"], run["trigger"]) == (200, "failed", 1, "request")
     assert [(error["campaign_id"], error["reason"]) for error in run["errors"]] == [("a", "unreachable")]
     (row,) = (await asking.json("/v1/reconciliations"))["data"]

@@ -7,7 +7,8 @@ import pytest
 from pydantic import BaseModel
 
 from receiver.web.access import Role
-from receiver.web.answers import Answer, Chosen
+from receiver.web.answers import Answer
+from receiver.web.insights import Chosen
 from receiver.web.operation import Operation
 from receiver.web.params import Params
 from receiver.web.problems import STATUS_BY_CODE
