@@ -136,7 +136,8 @@ def booked(deliveries: list[Fields], basis: str) -> Booked:
         ]
     for campaign, step, at, row in rows:
         contacted = row["sent"] if step == lowest.get(campaign) else 0
-        yield campaign, step, at, row + Counter(contacted=contacted) if contacted else row
+        # Not by adding counters: a sum of two leaves out what is below 0.
+        yield campaign, step, at, Counter({**row, "contacted": contacted})
 
 
 def expected(question: Question, edges: tuple[int, int]) -> dict[Any, dict[str, int]]:
