@@ -1,8 +1,10 @@
 """Shows how far long work is: a bar on a terminal, plain lines elsewhere; always on standard error."""
 
+import contextlib
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
@@ -55,7 +57,11 @@ class ProgressView:
 
 
 def watched(title: str, work: Callable[[Progress], T]) -> T:
-    """The result of `work`, run in a thread while its progress is shown."""
+    """The result of `work`, run in a thread while its progress is shown; from the main thread.
+
+    Ctrl-C asks the work to stop, and raises KeyboardInterrupt when it has ended, since what it uses is closed
+    then; a second one ends the process by the signal.
+    """
     progress = Progress()
     results: list[T] = []
     errors: list[BaseException] = []
@@ -67,15 +73,34 @@ def watched(title: str, work: Callable[[Progress], T]) -> T:
             errors.append(error)
 
     thread = threading.Thread(target=run)
-    with ProgressView(title) as view:
+    with ProgressView(title) as view, _asked_to_stop(progress):
         thread.start()
         try:
             while thread.is_alive():
                 thread.join(_POLL_S)
                 view.show(progress.done, progress.total)
         finally:
-            progress.stopped = True  # by Ctrl-C; work that is done takes no notice
+            progress.stopped = True  # when showing fails; work that is done takes no notice
             thread.join()
     if errors:
         raise errors[0]
     return results[0]
+
+
+@contextlib.contextmanager
+def _asked_to_stop(progress: Progress) -> Iterator[None]:
+    """Ctrl-C sets a flag in here: an exception may come anywhere, and in `Thread.join` makes it forget the thread."""
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = progress.stopped = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt

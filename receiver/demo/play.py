@@ -17,6 +17,9 @@ _POLL_S = 0.1
 async def play(stage: Stage, seed: int) -> None:
     """Create the campaigns, then enroll and start them at their times. Raises CommandError."""
     ids = [await _created(stage.leadterra, number) for number in range(len(PITCHES))]
+    # Known before they start: on a slow machine hours of the story pass until the first event has arrived, and what
+    # is lost before a campaign's first snapshot cannot be told from what was sent before the receiver was installed.
+    await stage.reconcile(ids)
     for upload in uploads(seed):
         await until(stage.clock, stage.start_ms + int(upload.at_s * 1000))
         campaign = f"/v1/campaigns/{ids[upload.campaign]}"

@@ -106,7 +106,7 @@ async def compared(stage: Stage, pending: int) -> Comparison:
     while True:
         await stage.sandbox.settle()
         before = _truth(stage)
-        await stage.reconcile()
+        await stage.reconcile(None)
         reading = await read(stage.receiver)
         await stage.sandbox.catch_up()
         if before["campaigns"] == _truth(stage)["campaigns"]:

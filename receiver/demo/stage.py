@@ -8,7 +8,7 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,7 @@ class Ports:
 class Stage:
     """The running parts. `receiver` and `leadterra` are HTTP clients with keys; `failed` is set by a bad disk.
 
-    `reconcile` compares the ledger with Leadterra's counters now.
+    `reconcile` compares the ledger with Leadterra's counters now: of these campaigns, or of all that are known.
     """
 
     url: str
@@ -60,7 +60,7 @@ class Stage:
     start_ms: int
     receiver: httpx.AsyncClient
     leadterra: httpx.AsyncClient
-    reconcile: Callable[[], Awaitable[object]]
+    reconcile: Callable[[Sequence[str] | None], Awaitable[object]]
     tasks: list[asyncio.Task[None]]
     failed: asyncio.Event
 
@@ -117,9 +117,9 @@ def _reconciler(service: Service) -> Reconciler:
     return reconciler
 
 
-async def _reconcile(reconciler: Reconciler) -> None:
-    """Ask for every campaign now; a run that was under way has asked for some before now."""
-    while (await reconciler.run("demo", await reconciler.known())).trigger != "demo":
+async def _reconcile(reconciler: Reconciler, campaign_ids: Sequence[str] | None) -> None:
+    """Ask for these campaigns now; a run that was under way has asked for some before now."""
+    while (await reconciler.run("demo", campaign_ids or await reconciler.known())).trigger != "demo":
         pass
 
 

@@ -1,5 +1,9 @@
 """Long work shows how far it is: a bar on a terminal, plain lines elsewhere, never on standard output."""
 
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -29,7 +33,7 @@ def test_work_of_unknown_length_says_how_much_is_done(capsys: Captured, monkeypa
     assert capsys.readouterr() == ("", "Exporting: 1,234\n")
 
 
-def test_ctrl_c_stops_the_work_before_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_showing_fails_the_work_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = []
 
     def work(counted: Progress) -> None:
@@ -37,13 +41,48 @@ def test_ctrl_c_stops_the_work_before_it_goes_on(monkeypatch: pytest.MonkeyPatch
             time.sleep(0.001)
         ended.append(True)
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def fail(*_: object) -> None:
+        raise BrokenPipeError
 
-    monkeypatch.setattr(ProgressView, "show", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(ProgressView, "show", fail)
+    with pytest.raises(BrokenPipeError):
         watched("Counting", work)
     assert ended == [True]
+
+
+def test_ctrl_c_waits_for_the_end_of_the_work() -> None:
+    main, ended = threading.get_ident(), threading.Event()
+
+    def work(counted: Progress) -> None:
+        signal.pthread_kill(main, signal.SIGINT)
+        while not counted.stopped:
+            time.sleep(0.001)
+        time.sleep(0.05)  # what it uses must still be open
+        ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        watched("Counting", work)
+    assert ended.is_set()
+
+
+def test_a_second_ctrl_c_ends_it_at_once() -> None:
+    code = """
+import time
+from receiver.cli.progress import watched
+def work(counted):
+    print("begun", flush=True)
+    while not counted.stopped:
+        time.sleep(0.001)
+    print("asked", flush=True)
+    time.sleep(600)
+watched("Counting", work)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for said in (b"begun\n", b"asked\n"):
+            assert process.stdout.readline() == said
+            process.send_signal(signal.SIGINT)
+        assert process.wait(60) == -signal.SIGINT
 
 
 def test_short_work_says_nothing(capsys: Captured) -> None:
