@@ -18,7 +18,7 @@ from receiver.cli import cli
 from receiver.definitions import DEFINITIONS, denominator
 from receiver.settings.catalogue import FIELDS
 from receiver.web.operation import Operation
-from tests.e2e.server import WEBHOOK, Connection, Server, payload, request, sign
+from tests.e2e.server import WEBHOOK, Server, payload, request, sign
 from tests.web.test_routes import OPERATIONS
 
 ROOT = Path(__file__).parents[1]
@@ -63,11 +63,15 @@ def test_the_demo_is_its_first_command() -> None:
     assert _blocks("sh")[0].endswith("/leadterra-receiver demo\n")
 
 
+def serving(folder: Path) -> Server:
+    return Server(folder / "receiver.db", webhook__secrets='["made-on-the-spot"]')
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / ".secrets").mkdir()
     (tmp_path / ".secrets" / "webhook.secrets").write_text("made-on-the-spot\n")
-    with Server(tmp_path / "receiver.db", webhook__secrets='["made-on-the-spot"]') as running:
+    with serving(tmp_path) as running:
         yield running
 
 
@@ -101,9 +105,9 @@ def test_its_table_of_figures_has_no_other() -> None:
     assert [line.split("`")[1] for line in table] == list(DEFINITIONS)
 
 
-@pytest.fixture
-def asked(server: Server) -> Server:
-    """A server that holds what its questions are about."""
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that holds what its questions are about; they only read."""
     data = {"campaignId": "camp_123", "sequenceStep": 1, "email": "jo@example.org"}
     bounce = {**data, "messageId": "m1", "bounceType": "hard", "bounceReason": "550 5.1.1 gone"}
     bodies = [payload("message.sent", messageId=f"m{n}", **data) for n in range(100)]
@@ -111,12 +115,13 @@ def asked(server: Server) -> Server:
         payload("message.bounced", **bounce),
         payload("reply.received", messageId="m2", reply={"id": "r", **data}),
     ]
-    with Connection(server.port) as client:
-        for body in bodies:
-            signature = f"X-Leadterra-Signature: {sign(body, 'made-on-the-spot')}"
-            client.send(request("POST", WEBHOOK, body, (signature,)))
-            assert client.answer().status == 204
-    return server
+    with serving(tmp_path_factory.mktemp("asked")) as server:
+        with server.connect() as client:
+            for body in bodies:
+                signature = f"X-Leadterra-Signature: {sign(body, 'made-on-the-spot')}"
+                client.send(request("POST", WEBHOOK, body, (signature,)))
+                assert client.answer().status == 204
+        yield server
 
 
 QUESTIONS = [block for block in _blocks("sh") if block.startswith("curl") and "webhooks" not in block]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -124,23 +124,31 @@ def environ(**settings: str) -> dict[str, str]:
     return {**os.environ, **given, **settings}
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts servers on the test's database; what still runs at the end is killed."""
+@contextmanager
+def starting(folder: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers on the database of a folder; what still runs at the end is killed."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: str, **settings: str) -> Server:
-        log = tmp_path / f"log{len(processes)}"
+        log = folder / f"log{len(processes)}"
         command = [sys.executable, "-m", "receiver", "serve", "--port", "0", *arguments]
         with log.open("wb") as stream:
-            process = subprocess.Popen(command, cwd=tmp_path, env=environ(**settings), stderr=stream)
+            process = subprocess.Popen(command, cwd=folder, env=environ(**settings), stderr=stream)
         processes.append(process)
         return Server(process, log)
 
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait(60)
+    try:
+        yield start
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait(60)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    with starting(tmp_path) as start:
+        yield start
 
 
 @pytest.fixture

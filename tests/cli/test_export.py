@@ -6,14 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from receiver.cli.export import TABLES
-from tests.cli.conftest import Database, Run, Server, environ
+from tests.cli.conftest import Database, Run, Server, environ, starting
 from tests.web.conftest import bounced, replied, sent, started, unread
 
 EVENTS = (
@@ -50,17 +50,30 @@ def test_it_writes_a_file_and_leaves_nothing_beside_it(run: Run, filled: Databas
     assert others(tmp_path) == before
 
 
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
+    """A server that holds something of everything, and the folder of its database; tests only read there."""
+    folder = tmp_path_factory.mktemp("asked")
+    with starting(folder) as start:
+        server = start()
+        server.deliver(started(), sent(), sent("m2", step=2), bounced(), replied(), unread())
+        yield server, folder
+
+
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 @pytest.mark.parametrize("format_", ["csv", "ndjson"])
-def test_it_gives_what_the_api_gives(run: Run, server: Server, tmp_path: Path, table: object, format_: str) -> None:
-    server.deliver(started(), sent(), sent("m2", step=2), bounced(), replied(), unread())
+def test_it_gives_what_the_api_gives(
+    run: Run, asked: tuple[Server, Path], monkeypatch: pytest.MonkeyPatch, table: object, format_: str
+) -> None:
+    server, folder = asked
+    monkeypatch.chdir(folder)
     name = getattr(table, "name", "")
     path = "/v1/campaigns/a/steps" if name == "steps" else f"/v1/{name}"
-    asked = {"from": "2025-06-10", "to": "2025-06-13", "group_by": "step"} if name == "series" else {}
+    params = {"from": "2025-06-10", "to": "2025-06-13", "group_by": "step"} if name == "series" else {}
     chosen = ["--campaign-id", "a"] if name == "steps" else []
-    chosen += [text for key, value in asked.items() for text in (f"--{key.replace('_', '-')}", value)]
+    chosen += [text for key, value in params.items() for text in (f"--{key.replace('_', '-')}", value)]
     with httpx.Client(base_url=server.url, trust_env=False) as client:
-        expected = client.get(path, params={"format": format_, **asked}).content
+        expected = client.get(path, params={"format": format_, **params}).content
     result = run("export", name, *chosen, "--format", format_)
     assert result.exit_code == 0
     assert result.stdout_bytes == expected

@@ -12,7 +12,7 @@ from tests.e2e.server import Connection, Server, request, sent, until
 from tests.e2e.test_shutdown import MARGIN_S
 from tests.web.test_exports import fill
 
-ROWS = 120_000
+ROWS = 25_000
 EXPORT = request("GET", "/v1/events?format=csv")
 
 
@@ -22,7 +22,7 @@ def server(serve: Callable[..., Server], database: Path) -> Server:
     first = serve()
     first.post(sent("m1"))
     assert first.stop() == 0
-    fill(database, ROWS)
+    fill(database, ROWS, id_bytes=250)
     return serve(server__shutdown_timeout_s=1)
 
 

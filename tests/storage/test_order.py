@@ -280,7 +280,7 @@ def check(story: Story, database: Path) -> None:
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=200, deadline=None, suppress_health_check=CHECKS)
 @given(story=stories())
 def test_the_figures_do_not_depend_on_order_repetition_or_batches(empty_database: Path, story: Story) -> None:
     check(story, empty_database)

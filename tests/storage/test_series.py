@@ -260,7 +260,7 @@ def check_bounces(conn: Any, numbers: list[int]) -> None:
                 assert tuple(sum(getattr(row, name) for row in found) for name in figures) == expected
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=80, deadline=None, suppress_health_check=CHECKS)
 @given(story=stories())
 def test_all_sums_are_those_of_the_totals(empty_database: Path, story: Story) -> None:
     with copy_of(empty_database) as ledger:

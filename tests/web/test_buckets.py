@@ -15,6 +15,8 @@ from receiver.figures import QUARTER_MS
 from receiver.web.buckets import Interval, buckets, first_instant, local_time, zone_names, zone_parameter
 
 MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "100"))
 ZONES = [
     "UTC", "Asia/Kolkata", "Asia/Kathmandu", "America/St_Johns", "Australia/Lord_Howe", "Africa/Cairo",
@@ -67,9 +69,14 @@ def reference(from_ms: int, to_ms: int, interval: str, zone: str) -> list[int]:
 
 def changes(zone: str) -> list[int]:
     """The hours from 2015 on, up to 2027, in which the zone's offset changes."""
-    hours = range(ms("2015-01-01T00:00:00Z"), ms("2027-01-01T00:00:00Z"), 3_600_000)
-    found = [local(hour, zone).utcoffset() for hour in hours]
-    return [hour for hour, (old, new) in zip(hours, pairwise(found), strict=False) if old != new]
+    days = _changes(range(ms("2015-01-01T00:00:00Z"), ms("2027-01-01T00:00:00Z"), DAY_MS), zone)
+    return [hour for day in days for hour in _changes(range(day, day + DAY_MS, HOUR_MS), zone)]
+
+
+def _changes(starts: range, zone: str) -> list[int]:
+    """The starts of steps at whose end the zone has another offset."""
+    offsets = [local(start, zone).utcoffset() for start in (*starts, starts.stop)]
+    return [start for start, (old, new) in zip(starts, pairwise(offsets), strict=True) if old != new]
 
 
 CHANGES = {zone: changes(zone) for zone in ("Australia/Lord_Howe", "Africa/Cairo", "America/New_York", "Asia/Beirut",

@@ -1,6 +1,8 @@
 """Campaigns and steps: the exact answer, every order, paging, filters, and sums that hold."""
 
+import shutil
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -8,7 +10,8 @@ import pytest
 
 from receiver.figures import OBSERVED, RATES
 from receiver.web.params import SORTS
-from tests.web.conftest import DAY_MS, Api, bounced, problem, replied, sent, started, unread
+from tests.cli.conftest import Database
+from tests.web.conftest import DAY_MS, Api, Start, bounced, problem, replied, sent, started, unread
 
 Row = dict[str, Any]
 
@@ -164,9 +167,18 @@ async def _pages(api: Api, url: str, limit: int, key: str = "campaign_id") -> li
         assert len(page["data"]) == limit
 
 
+@pytest.fixture(scope="module")
+def world_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Taken in once; every test has a copy."""
+    database = Database(tmp_path_factory.mktemp("world") / "receiver.db")
+    database.fill(*_world())
+    return database.path
+
+
 @pytest.fixture
-async def world(api: Api) -> Api:
-    await api.post(*_world())
+async def world(world_database: Path, tmp_path: Path, start: Start) -> Api:
+    shutil.copy(world_database, tmp_path / "receiver.db")
+    api: Api = await start()
     return api
 
 

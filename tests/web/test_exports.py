@@ -360,8 +360,8 @@ print(done, (peak_kib() - before) // 1024, plain, stored)
 """
 
 
-def fill(path: Path, count: int) -> None:
-    """Sends of distinct messages, in bulk."""
+def fill(path: Path, count: int, id_bytes: int = 16) -> None:
+    """Sends of distinct messages, in bulk; their ids are that many random bytes, in hex."""
     with closing(sqlite3.connect(path)) as conn, conn:
         conn.execute("DELETE FROM journal")
         conn.execute("DELETE FROM messages")
@@ -369,9 +369,9 @@ def fill(path: Path, count: int) -> None:
             "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < :n) "
             "INSERT INTO journal (seq, received_at, kind, key, campaign, role, copies, secret, peer, body, origin) "
             "SELECT value, 1749634200000, 2, CAST(printf('%016d', value) AS BLOB), 1, 1, 1, 1, "
-            """NULL, CAST(printf('{"event":"message.sent","data":{"messageId":"%s"}}', hex(randomblob(16))) """
+            """NULL, CAST(printf('{"event":"message.sent","data":{"messageId":"%s"}}', hex(randomblob(:size))) """
             "AS BLOB), 0 FROM n",
-            {"n": count},
+            {"n": count, "size": id_bytes},
         )
         conn.execute(
             "INSERT INTO messages SELECT key, 1, 1, received_at, received_at, seq, NULL, NULL, NULL, NULL, NULL, "
