@@ -23,8 +23,8 @@ from receiver.web.params import (
     decode_cursor,
     encode_cursor,
     refusal,
-    time_parameter,
 )
+from receiver.web.ranges import time_span
 from receiver.web.standing import (
     Comparison,
     drift_json,
@@ -97,7 +97,7 @@ def known(conn: sqlite3.Connection, campaign_id: str) -> reads.Row:
     """A campaign that is known. Raises CampaignNotFoundError."""
     row = reads.campaign(conn, campaign_id)
     if row is None:
-        raise CampaignNotFoundError(f"No event of campaign '{campaign_id[:128]}' has been seen here.")
+        raise CampaignNotFoundError(campaign_id)
     return row
 
 
@@ -136,6 +136,8 @@ def filter_of(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:
     cursor = decode_cursor(params.cursor, str, str, (int, float, type(None)), str)
     if cursor is not None and tuple(cursor[:2]) != _order(params):
         raise refusal("cursor", params.cursor, "it with the 'sort' and 'order' of the answer that it came from")
+    given = {"active_from": params.active_from, "active_to": params.active_to}
+    active_from, active_to = time_span(given, now_ms)
     return reads.CampaignFilter(
         sort=_known_sort(params.sort),
         descending=params.order == "desc",
@@ -145,8 +147,8 @@ def filter_of(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:
         activity=params.activity,
         q=params.q,
         min_sent=params.min_sent,
-        active_from=time_parameter("active_from", params.active_from, now_ms),
-        active_to=time_parameter("active_to", params.active_to, now_ms),
+        active_from=active_from,
+        active_to=active_to,
         after_place=cursor[2] if cursor else None,
         after_id=cursor[3] if cursor else None,
     )

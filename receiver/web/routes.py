@@ -229,6 +229,7 @@ def _of_data(do: Handlers) -> list[Operation]:
             stamped=True,
             cached=True,
             table=tables.EVENTS,
+            errors=("campaign_not_found",),
         ),
         Operation(
             "GET",

@@ -241,23 +241,6 @@ def test_ten_thousand_rows_are_just_right(interval: Interval) -> None:
             edges(count, groups)
 
 
-def test_a_range_upside_down_is_refused() -> None:
-    with pytest.raises(InvalidParameterError) as caught:
-        buckets(1, 0, Interval.DAY, UTC)
-    assert str(caught.value) == "'from' is later than 'to'; use an earlier 'from' or a later 'to'."
-    assert (caught.value.parameter, caught.value.code) == ("from", "invalid_parameter")
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "name"), [(-62_135_596_800_000, 0, "from"), (0, 253_402_300_799_999, "to")]
-)
-def test_a_time_outside_the_calendar_is_refused(first: int, last: int, name: str) -> None:
-    with pytest.raises(InvalidParameterError) as caught:
-        buckets(first, last, Interval.MONTH, UTC)
-    assert str(caught.value) == f"'{name}' is outside the calendar; use a year from 2 to 9998."
-    assert caught.value.parameter == name
-
-
 @pytest.mark.parametrize("interval", [*Interval])
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
 def test_the_ends_of_the_calendar_have_buckets(interval: Interval, zone: str) -> None:
