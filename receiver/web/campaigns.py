@@ -7,12 +7,13 @@ from typing import Any
 
 from receiver.errors import CampaignNotFoundError
 from receiver.events import STEP_NONE
-from receiver.figures import OBSERVED, held_rates, rates
+from receiver.figures import OBSERVED, REPLY_RATES, held_rates, rate, rates
 from receiver.reconcile.books import Books
 from receiver.reconcile.standings import Standing
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite.connection import one_moment
+from receiver.storage.sqlite.series import with_replies_to_nothing
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
 from receiver.web.paging import asked_limit, every
@@ -128,7 +129,11 @@ def _of_steps(conn: sqlite3.Connection, number: int, standing: Standing | None) 
     unsent = reads.hard_without_send(conn, number) if misses_older(standing) else None
     steps = reads.steps(conn, number)
     lowest = next((step["step"] for step in steps if step["sent"]), None)
-    return [_step_json(step, lowest, unsent) for step in steps]
+    rows = [_step_json(step, lowest, unsent) for step in steps]
+    if with_replies_to_nothing(conn, [number]):
+        for row in rows:  # such a reply is of no message of any step
+            row["rates"] |= dict.fromkeys(REPLY_RATES, rate(None, None))
+    return rows
 
 
 def filter_of(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:

@@ -5,7 +5,7 @@ from typing import Any
 
 from receiver.definitions import DEFINITIONS, denominator
 from receiver.events import EVENT_NAMES
-from receiver.figures import RATES, rate
+from receiver.figures import RATES, REPLY_RATES, rate
 from receiver.storage.sqlite import explain as behind
 from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.explain import SAMPLES, Asked
@@ -85,7 +85,7 @@ def _rate(conn: sqlite3.Connection, figure: str, asked: Range) -> Json:
     top, bottom = RATES[figure]
     counted = _sums(conn, (top, bottom, *UNSENT), asked, Basis.SEND)
     unknown = behind.before_receiver(conn, asked.campaign)
-    if top.startswith("replied"):
+    if figure in REPLY_RATES:
         scattered = not asked.is_all_time and bool(with_replies_to_nothing(conn, asked.campaigns))
         return rate(None, None) if unknown or scattered else rate(counted[top], counted[bottom])
     unsent = counted[f"{top}_unsent"] if unknown else 0

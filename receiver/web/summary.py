@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from receiver.errors import InvalidParameterError
-from receiver.figures import OBSERVED, QUARTER_MS, RATES, rate
+from receiver.figures import OBSERVED, QUARTER_MS, RATES, REPLY_RATES, rate
 from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.series import (
     ALL_TIME,
@@ -24,7 +24,6 @@ from receiver.web.params import SummaryParams, refusal
 from receiver.web.ranges import time_span
 
 _RATED = tuple(dict.fromkeys(figure for parts in RATES.values() for figure in parts))
-_OF_BOUNCES = ("bounce_rate", "hard_bounce_rate")
 _UNSENT_OF = {"attempted": "bounced_unsent", "bounced": "bounced_unsent", "bounced_hard": "bounced_hard_unsent"}
 
 Counts = dict[str, int | None]
@@ -123,7 +122,7 @@ def _rates(conn: sqlite3.Connection, of: _Range) -> dict[str, dict[str, Any]]:
         for figure, unsent in _UNSENT_OF.items():
             cohort[figure] = (cohort[figure] or 0) - (cohort[unsent] or 0)
     return {
-        name: rate(cohort[top], cohort[bottom]) if replies_known or name in _OF_BOUNCES else rate(None, None)
+        name: rate(cohort[top], cohort[bottom]) if replies_known or name not in REPLY_RATES else rate(None, None)
         for name, (top, bottom) in RATES.items()
     }
 
