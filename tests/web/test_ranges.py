@@ -2,6 +2,7 @@
 
 import pytest
 
+from receiver.figures import OBSERVED
 from receiver.storage.sqlite import reconciliation as rows
 from tests.web.conftest import Api, invalid, problem, sent
 
@@ -36,6 +37,19 @@ async def test_a_campaign_that_is_only_asked_about_is_known_once_leadterra_answe
         lambda conn: conn.execute("INSERT INTO polls (campaign, answered_at) VALUES (?, 0)", (number,))
     )
     assert (await api.get(path.format("asked"))).status_code == 200
+
+
+async def test_a_campaign_without_events_has_no_totals_and_zeros_over_time(admin: Api) -> None:
+    await admin.ask("POST", "/v1/campaigns", json={"campaign_id": "asked"})
+    assert set((await admin.json("/v1/campaigns/asked"))["observed"].values()) == {None}
+    for figure in OBSERVED:
+        path = f"/v1/explain?figure={figure}&campaign_id=asked"
+        assert (await admin.json(path))["counted"] is None
+        assert (await admin.json(f"{path}&from=2025-06-11"))["counted"] == 0
+    series = (await admin.json("/v1/series?campaign_id=asked&from=2025-06-10&to=now"))["data"]
+    assert [(row["sent"], row["bounced"], row["replied"]) for row in series] == [(None,) * 3, (0,) * 3]
+    assert (await admin.json("/v1/campaigns/asked/steps"))["data"] == []
+    assert (await admin.json("/v1/bounces?campaign_id=asked"))["data"] == []
 
 
 @pytest.mark.parametrize(("path", "first", "last"), OF_A_TIME)
