@@ -172,6 +172,9 @@ async def test_a_campaign_is_explained_with_what_leadterra_says(filled: Api) -> 
     assert (await filled.json("/v1/explain", figure="lead_reply_rate"))["rate"]["numerator"] is None
     rate = (await filled.json("/v1/explain", figure="bounce_rate", campaign_id="a"))["rate"]
     assert (rate["numerator"], rate["denominator"]) == (2, 3)  # the bounce of m9 has no send
+    await filled.post(bounced("m8", "09:12", "soft", campaign="a"))
+    hard = (await filled.json("/v1/explain", figure="hard_bounce_rate", campaign_id="a"))["rate"]
+    assert (hard["numerator"], hard["denominator"]) == (1, 3)  # two have no send, one of them is hard
 
 
 @pytest.mark.parametrize(
