@@ -213,14 +213,29 @@ async def test_there_is_a_next_page_only_if_it_has_rows(world: Api, limit: int, 
 
 
 async def ids(api: Api, **params: str | int) -> str:
-    rows = (await api.json("/v1/campaigns", sort="campaign_id", order="asc", **params))["data"]
-    return " ".join(row["campaign_id"] for row in rows)
+    """The same campaigns whatever they are sorted by, in the order of their ids."""
+    by_id, by_value = [
+        [row["campaign_id"] for row in (await api.json("/v1/campaigns", sort=sort, order="asc", **params))["data"]]
+        for sort in ("campaign_id", "sent")
+    ]
+    assert sorted(by_value, key=str.encode) == by_id
+    return " ".join(by_id)
 
 
 async def test_status_is_started_once_a_start_was_seen(world: Api) -> None:
     assert await ids(world, status="started") == "A Z a c:1 f-4"
     assert await ids(world, status="unknown") == "b d.2 e_3 g h"
     assert await ids(world, status="gone") == ""
+
+
+async def test_status_is_gone_after_a_404_whether_or_not_it_was_started(world: Api) -> None:
+    number = "SELECT id, 0, 0 FROM campaigns WHERE campaign_id IN ('a', 'b')"
+    text = f"INSERT INTO polls (campaign, asked_at, gone_at) {number}"
+    await world.service.store.transact(lambda conn: conn.execute(text))
+    assert await ids(world, status="gone") == "a b"
+    assert await ids(world, status="started") == "A Z c:1 f-4"
+    assert await ids(world, status="unknown") == "d.2 e_3 g h"
+    assert (await world.json("/v1/campaigns/a"))["status"] == "gone"
 
 
 async def test_a_campaign_is_active_for_a_day_after_its_last_event(api: Api) -> None:
