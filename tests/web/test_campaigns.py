@@ -1,5 +1,6 @@
 """Campaigns and steps: the exact answer, every order, paging, filters, and sums that hold."""
 
+import sqlite3
 from fractions import Fraction
 from typing import Any
 from urllib.parse import quote
@@ -7,8 +8,10 @@ from urllib.parse import quote
 import pytest
 
 from receiver.figures import OBSERVED, RATES
+from receiver.reconcile import cases
 from receiver.web.params import SORTS
-from tests.web.conftest import DAY_MS, Api, bounced, problem, replied, sent, started, unread
+from tests.reconcile.made import counters
+from tests.web.conftest import DAY_MS, NOW, Api, bounced, problem, replied, sent, started, unread
 
 Row = dict[str, Any]
 
@@ -137,7 +140,7 @@ def _value(row: Row, sort: str) -> Any:
         return row["observed"][sort]
     if sort in RATES:
         rate = row["rates"][sort]
-        return Fraction(rate["numerator"], rate["denominator"]) if rate["denominator"] > 0 else None
+        return Fraction(rate["numerator"], rate["denominator"]) if (rate["denominator"] or 0) > 0 else None
     return row[sort]
 
 
@@ -180,6 +183,25 @@ async def test_every_order_is_right_and_pages_visit_every_campaign_once(world: A
     assert sorted(expected) == sorted(CAMPAIGNS)
     for limit in (1, 3, 5):
         assert await _pages(world, url, limit) == expected
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_what_older_sends_leave_unknown_is_sorted_as_it_is_shown(world: Api, order: str) -> None:
+    """Of three campaigns Leadterra counts messages from before the receiver."""
+
+    def answer(conn: sqlite3.Connection) -> None:
+        around = cases.circumstances(conn, cases.Pins(), NOW)
+        for campaign in ("A", "a", "g"):
+            told = cases.Answered(campaign, counters(50, replied=1), NOW, NOW, NOW)
+            cases.take_in(conn, told, NOW, around)
+
+    await world.service.store.transact(answer)
+    for sort in SORTS:
+        url = f"/v1/campaigns?sort={sort}&order={order}"
+        rows = (await world.json(url))["data"]
+        assert [row["campaign_id"] for row in rows] == _sorted(rows, sort, order)
+        assert await _pages(world, url, 3) == _sorted(rows, sort, order)
+        assert {row["campaign_id"] for row in rows if row["observed"]["contacted"] is None} == {"A", "a", "g"}
 
 
 async def test_the_world_has_nulls_and_ties_in_every_rate(world: Api) -> None:
