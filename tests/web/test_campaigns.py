@@ -196,6 +196,7 @@ async def test_what_older_sends_leave_unknown_is_sorted_as_it_is_shown(world: Ap
             cases.take_in(conn, told, NOW, around)
 
     await world.service.store.transact(answer)
+    await world.post(*(bounced(f"unsent{n}", "08:05", "hard", "g", 1) for n in range(9)))  # their sends are older
     for sort in SORTS:
         url = f"/v1/campaigns?sort={sort}&order={order}"
         rows = (await world.json(url))["data"]

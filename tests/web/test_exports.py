@@ -406,7 +406,9 @@ def measured(path: Path, count: int) -> list[int]:
     return [int(part) for part in output.split()]
 
 
-@pytest.mark.parametrize("count", [50_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count", [50_000, pytest.param(1_000_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+)
 async def test_memory_stays_bounded(path: Path, count: int) -> None:
     rows, grown_mib, *_ = measured(path, count)
     assert rows == count

@@ -135,6 +135,24 @@ async def test_the_page_loads_nothing_and_runs_nothing(api: Api) -> None:
     assert not re.search(r"<script|<img|<link|<iframe|javascript:|\son\w+=|\sstyle=|https?://|url\(|@import", page)
 
 
+def test_an_operation_names_every_problem_it_may_answer() -> None:
+    answers = DOCUMENT["paths"]["/v1/series"]["get"]["responses"]
+    found = {
+        status: response["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"]
+        for status, response in answers.items()
+        if status >= "400"
+    }
+    assert found == {
+        "400": ["invalid_parameter", "too_many_rows"],
+        "401": ["unauthorized"],
+        "403": ["forbidden"],
+        "404": ["campaign_not_found"],
+        "429": ["too_many_attempts"],
+        "500": ["internal"],
+        "503": ["query_timeout", "unavailable"],
+    }
+
+
 async def test_the_page_names_all_there_is(api: Api) -> None:
     page = (await api.get("/docs")).text
     for name in [*NAMES, f"POST {WEBHOOK_PATH}"]:

@@ -62,6 +62,22 @@ async def test_what_overlaps_is_uncovered_once(torn: Api) -> None:
     assert of_all[:2] == [("a", 0.5), ("b", 0.9)]
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "shown"),
+    [
+        ("09:00", "09:15", ["a", "b"]),  # both were sent at nine
+        ("09:15", "10:00", []),
+        ("08:45", "09:00", []),
+        ("08:45", "09:15", ["a", "b"]),
+    ],
+)
+async def test_a_campaign_is_shown_where_its_life_reaches_into_the_range(
+    torn: Api, begin: str, end: str, shown: list[str]
+) -> None:
+    query = f"from=2025-06-11T{begin}:00Z&to=2025-06-11T{end}:00Z&interval=15m&group_by=campaign"
+    assert sorted({row["campaign_id"] for row in await rows(torn, query)}) == shown
+
+
 async def test_contacts_are_unknown_only_of_campaigns_that_sent_before_the_receiver(torn: Api) -> None:
     figures = '{"sent": {"before_receiver": 4}}'
     text = "INSERT INTO drift VALUES (2, 0, 'in_sync', 0, 4, 0, '[0,0,0,0,0]', ?)"
