@@ -266,18 +266,6 @@ async def test_head_of_a_long_export_reads_no_more_than_fits_into_memory(path: P
     assert (open_files(), exports._slots._value) == (before, 1)
 
 
-async def test_head_of_a_long_export_has_its_headers_but_the_length(api: Api, path: Path) -> None:
-    fill(path, 50_000)
-    url = "/v1/events?format=csv"
-    for coding in ("gzip", "identity"):
-        given = {"X-Request-ID": "same", "Accept-Encoding": coding}
-        full, head = await api.get(url, headers=given), await api.ask("HEAD", url, headers=given)
-        expected = {name: value for name, value in full.headers.items() if name != "content-length"}
-        assert (head.status_code, dict(head.headers)) == (200, expected)
-        assert int(full.headers["content-length"]) > 1_048_576
-    assert await api.bytes_sent("HEAD", url) == b""
-
-
 # Those who go.
 
 

@@ -147,6 +147,20 @@ async def test_starts_have_no_send(told: Api) -> None:
     assert only(found, "sent", "starts") == [(None, None), (3, None)]
 
 
+async def test_contacts_of_all_campaigns_are_the_sum_of_theirs_whatever_step_they_begin_with(api: Api) -> None:
+    await api.post(
+        sent("a2", step=2), sent("c2", campaign="c", step=2), sent("c3", campaign="c", step=3),
+        sent("b1", campaign="b"), sent("b2", campaign="b", step=2), sent("d0", campaign="d", step=None),
+    )  # fmt: skip
+    query = "from=2025-06-11&to=now&figures=sent,contacted"
+    assert only(await rows(api, query), "sent", "contacted") == [(6, 4)]
+    apart = await rows(api, f"{query}&group_by=campaign")
+    assert only(apart, "campaign_id", "contacted") == [("a", 1), ("b", 1), ("c", 1), ("d", 1)]
+    by_step = await rows(api, f"{query}&group_by=step")
+    assert only(by_step, "step", "contacted") == [(1, 1), (2, 2), (3, 0), (None, 1)]
+    assert (await api.json("/v1/summary"))["observed"]["contacted"] == 4
+
+
 async def test_campaigns_may_be_several_and_named_twice(told: Api) -> None:
     day = "from=2025-06-11&to=now&figures=sent"
     assert only(await rows(told, f"{day}&campaign_id=b"), "sent") == [(1,)]
