@@ -8,9 +8,10 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 
 import httpx
 import structlog
@@ -99,27 +100,13 @@ class Service:
         clock = clock or clock_of(settings)
         path = settings.database_path
         async with contextlib.AsyncExitStack() as opened:
-            store = await Store.open(path, clock.now_ms(), lambda words: log.info("upgrading_database", detail=words))
-            opened.push_async_callback(store.close)  # the thread of a connection left open keeps the process alive
-            readers = await Readers.open(path)
-            opened.push_async_callback(readers.close)
-            probes = await Readers.open(path, count=1)  # analysts' queries must not make a probe wait
-            opened.push_async_callback(probes.close)
+            store, readers, probes = await _opened(path, clock, opened)
             meters = Meters()
             writer = Writer(store, clock, _limits(settings), meters)
             body_reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
             rebuilding = Rebuilding(path, store, writer, clock)
             books = StoreBooks(store, readers, writer.exclusively)
-            reconciliation = Reconciliation(
-                settings,
-                books,
-                clock,
-                Intake(meters, writer, clock),
-                writer.new_campaign,
-                lambda active: meters.show_alarms(alarm_counts(active)),
-                lambda run: meters.ran(run.status, run.ended_at or run.started_at),
-                leadterra,
-            )
+            reconciliation = _reconciliation(settings, books, clock, writer, meters, leadterra)
             comparison = Comparison(reconciliation.pins, clock)
             handlers = Handlers(
                 Campaigns(readers, books, comparison),
@@ -135,34 +122,21 @@ class Service:
                 Summary(readers),
             )
             access = Access(settings.access.analyst_digests, settings.access.admin_digests, token, own_addresses)
-            start = secrets.token_hex(4)
             request_ids = RequestIds()
             exports = Exports(path)
-
-            def version() -> str:
-                return f"{start}.{writer.version}"
-
             surroundings = Surroundings(
                 clock,
                 access,
                 body_reader,
                 request_ids,
                 exports,
-                version,
+                _version_of(writer),
                 reconciliation.pins,
                 show_recipients=settings.access.show_recipients,
             )
             keys = settings.webhook.hmac_keys
-            secret_ids = await store.secret_ids(keys, clock.now_ms())
-            webhook = Webhook(
-                list(zip(keys, secret_ids, strict=True)),
-                store.parser,
-                writer,
-                body_reader,
-                clock,
-                meters,
-                request_ids,
-            )
+            known = list(zip(keys, await store.secret_ids(keys, clock.now_ms()), strict=True))
+            webhook = Webhook(known, store.parser, writer, body_reader, clock, meters, request_ids)
             app = router(webhook, table(handlers, settings.server.root_path), surroundings)
             await writer.start()
             await reconciliation.start()
@@ -196,6 +170,44 @@ class Service:
         await self.readers.close()
         await self.probes.close()
         await self.store.close()
+
+
+async def _opened(path: Path, clock: Clock, opened: contextlib.AsyncExitStack) -> tuple[Store, Readers, Readers]:
+    """The database for the writer, for analysts and for probes; `opened` closes them."""
+    store = await Store.open(path, clock.now_ms(), lambda words: log.info("upgrading_database", detail=words))
+    opened.push_async_callback(store.close)  # the thread of a connection left open keeps the process alive
+    readers = await Readers.open(path)
+    opened.push_async_callback(readers.close)
+    probes = await Readers.open(path, count=1)  # analysts' queries must not make a probe wait
+    opened.push_async_callback(probes.close)
+    return store, readers, probes
+
+
+def _reconciliation(
+    settings: Settings,
+    books: StoreBooks,
+    clock: Clock,
+    writer: Writer,
+    meters: Meters,
+    leadterra: httpx.AsyncBaseTransport | None,
+) -> Reconciliation:
+    """Reconciliation that tells the meters what it finds."""
+    return Reconciliation(
+        settings,
+        books,
+        clock,
+        Intake(meters, writer, clock),
+        writer.new_campaign,
+        lambda active: meters.show_alarms(alarm_counts(active)),
+        lambda run: meters.ran(run.status, run.ended_at or run.started_at),
+        leadterra,
+    )
+
+
+def _version_of(writer: Writer) -> Callable[[], str]:
+    """What says the version of the data that this process serves."""
+    start = secrets.token_hex(4)
+    return lambda: f"{start}.{writer.version}"
 
 
 def _limits(settings: Settings) -> Limits:

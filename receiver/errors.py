@@ -94,6 +94,9 @@ class CampaignNotFoundError(NotFoundError):
 
     code = "campaign_not_found"
 
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(f"No event of campaign '{campaign_id[:128]}' has been seen here.")
+
 
 class ReconciliationOffError(ReceiverError):
     """Leadterra cannot be asked, because no API key is configured."""

@@ -163,6 +163,8 @@ RATES: Mapping[str, tuple[str, str]] = {
     "lead_reply_rate": ("replied", "contacted"),
     "human_reply_rate": ("replied_human", "contacted"),
 }
+# Rates of leads: of no cohort where a reply names no message.
+REPLY_RATES = tuple(name for name, (top, _) in RATES.items() if top.startswith("replied"))
 
 
 def rates(observed: Mapping[str, int | None]) -> dict[str, dict[str, float | int | None]]:

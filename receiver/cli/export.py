@@ -97,6 +97,7 @@ def _export(
     table: Table, path: dict[str, str], values: dict[str, Any], config_path: Path | None, format_: Format, output: str
 ) -> None:
     settings = load_settings(config_path).settings
+    _refuse_own_files(output, settings.database_path)
     clock = clock_of(settings)
     now_ms = clock.now_ms()
     try:
@@ -107,6 +108,13 @@ def _export(
     except InvalidParameterError as error:
         raise click.UsageError(str(error)) from error
     say(f"{rows:,} rows of {table.name}, as of {rfc3339(now_ms)}.")
+
+
+def _refuse_own_files(output: str, database: Path) -> None:
+    """The file that appears under its name would take the place of the database."""
+    own = {database.with_name(f"{database.name}{suffix}").resolve() for suffix in ("", "-wal", "-shm", ".lock")}
+    if output != _STANDARD_OUTPUT and Path(output).resolve() in own:
+        raise CommandError(f"'{output}' belongs to the database; name another file.")
 
 
 def _write(
@@ -123,7 +131,10 @@ def _write(
 
 @contextlib.contextmanager
 def _destination(output: str) -> Iterator[Write]:
-    """Standard output, or a file that appears under its name when all of it is on disk."""
+    """Standard output, or a file that appears under its name when all of it is on disk; a link is followed.
+
+    A device or a pipe is written to as it is: a file in its place would take it from everybody.
+    """
     if output == _STANDARD_OUTPUT:
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
@@ -131,6 +142,20 @@ def _destination(output: str) -> Iterator[Write]:
     final = Path(output)
     if final.is_dir():
         raise CommandError(f"'{output}' cannot be written: it is a folder.")
+    try:
+        if final.exists() and not final.is_file():
+            with final.open("wb") as file:
+                yield file.write
+            return
+        with _whole(final.resolve()) as write:
+            yield write
+    except OSError as error:
+        raise CommandError(f"'{output}' cannot be written: {error.strerror or error}.") from error
+
+
+@contextlib.contextmanager
+def _whole(final: Path) -> Iterator[Write]:
+    """A file that is there with all that is written, or not at all."""
     part = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
@@ -139,8 +164,6 @@ def _destination(output: str) -> Iterator[Write]:
             os.fsync(file.fileno())
         part.replace(final)
         _sync_folder(final.parent)
-    except OSError as error:
-        raise CommandError(f"'{output}' cannot be written: {error.strerror or error}.") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -27,8 +27,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 # Files beside the zones that name none, or a different one on every machine.
 _NO_ZONES = frozenset({"localtime", "posixrules", "Factory", "build/etc/localtime"})
 # A bucket's neighbours must be dates that Python knows, too.
-_FIRST_MS = (datetime(2, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
-_LAST_MS = (datetime(9998, 12, 31, tzinfo=UTC) - _EPOCH) // _MILLISECOND
+CALENDAR = tuple((datetime(*day, tzinfo=UTC) - _EPOCH) // _MILLISECOND for day in ((2, 1, 1), (9998, 12, 31)))
 ZONES_ALLOWED = "an IANA time zone such as UTC or Europe/Berlin"
 
 
@@ -92,26 +91,16 @@ def zone_parameter(name: str, text: str) -> ZoneInfo:
 def buckets(
     from_ms: int, to_ms: int, interval: Interval, zone: tzinfo, groups: int = 1, rows_more: int = 0
 ) -> Buckets:
-    """The buckets from the one that holds `from_ms` to the one that ends at or after `to_ms`.
+    """The buckets from the one that holds `from_ms` to the one that ends at or after `to_ms`; both in `CALENDAR`.
 
     Raises TooManyRowsError when they make more than `ROWS_MAX` rows with `groups` of them per bucket and
-    `rows_more` besides, and InvalidParameterError when the range is upside down or beyond the calendar.
+    `rows_more` besides.
     """
-    check_range(from_ms, to_ms)
     most = (ROWS_MAX - rows_more) // max(groups, 1)
     edges = _edges(from_ms, to_ms, interval, zone, most)
     if edges is None:
         raise TooManyRowsError("interval", _too_many(from_ms, to_ms, interval, zone, most))
     return Buckets(interval, zone, edges)
-
-
-def check_range(from_ms: int, to_ms: int) -> None:
-    """Raises InvalidParameterError when a range is upside down or beyond the calendar."""
-    for name, value in (("from", from_ms), ("to", to_ms)):
-        if not _FIRST_MS <= value <= _LAST_MS:
-            raise InvalidParameterError(name, f"'{name}' is outside the calendar; use a year from 2 to 9998.")
-    if from_ms > to_ms:
-        raise InvalidParameterError("from", "'from' is later than 'to'; use an earlier 'from' or a later 'to'.")
 
 
 def _too_many(from_ms: int, to_ms: int, interval: Interval, zone: tzinfo, most: int) -> str:

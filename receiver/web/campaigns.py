@@ -7,12 +7,13 @@ from typing import Any
 
 from receiver.errors import CampaignNotFoundError
 from receiver.events import STEP_NONE
-from receiver.figures import OBSERVED, held_rates, rates
+from receiver.figures import OBSERVED, REPLY_RATES, held_rates, rate, rates
 from receiver.reconcile.books import Books
 from receiver.reconcile.standings import Standing
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite.connection import one_moment
+from receiver.storage.sqlite.series import with_replies_to_nothing
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
 from receiver.web.paging import asked_limit, every
@@ -23,8 +24,8 @@ from receiver.web.params import (
     decode_cursor,
     encode_cursor,
     refusal,
-    time_parameter,
 )
+from receiver.web.ranges import time_span
 from receiver.web.standing import (
     Comparison,
     drift_json,
@@ -97,7 +98,7 @@ def known(conn: sqlite3.Connection, campaign_id: str) -> reads.Row:
     """A campaign that is known. Raises CampaignNotFoundError."""
     row = reads.campaign(conn, campaign_id)
     if row is None:
-        raise CampaignNotFoundError(f"No event of campaign '{campaign_id[:128]}' has been seen here.")
+        raise CampaignNotFoundError(campaign_id)
     return row
 
 
@@ -128,7 +129,11 @@ def _of_steps(conn: sqlite3.Connection, number: int, standing: Standing | None) 
     unsent = reads.hard_without_send(conn, number) if misses_older(standing) else None
     steps = reads.steps(conn, number)
     lowest = next((step["step"] for step in steps if step["sent"]), None)
-    return [_step_json(step, lowest, unsent) for step in steps]
+    rows = [_step_json(step, lowest, unsent) for step in steps]
+    if with_replies_to_nothing(conn, [number]):
+        for row in rows:  # such a reply is of no message of any step
+            row["rates"] |= dict.fromkeys(REPLY_RATES, rate(None, None))
+    return rows
 
 
 def filter_of(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:
@@ -136,6 +141,8 @@ def filter_of(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:
     cursor = decode_cursor(params.cursor, str, str, (int, float, type(None)), str)
     if cursor is not None and tuple(cursor[:2]) != _order(params):
         raise refusal("cursor", params.cursor, "it with the 'sort' and 'order' of the answer that it came from")
+    given = {"active_from": params.active_from, "active_to": params.active_to}
+    active_from, active_to = time_span(given, now_ms)
     return reads.CampaignFilter(
         sort=_known_sort(params.sort),
         descending=params.order == "desc",
@@ -145,8 +152,8 @@ def filter_of(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:
         activity=params.activity,
         q=params.q,
         min_sent=params.min_sent,
-        active_from=time_parameter("active_from", params.active_from, now_ms),
-        active_to=time_parameter("active_to", params.active_to, now_ms),
+        active_from=active_from,
+        active_to=active_to,
         after_place=cursor[2] if cursor else None,
         after_id=cursor[3] if cursor else None,
     )

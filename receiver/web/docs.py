@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
 
 from receiver.web.openapi import described
 from receiver.web.operation import Call, Operation, Raw
@@ -40,23 +41,31 @@ class Docs:
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
         policy = f"default-src 'none'; style-src 'sha256-{digest}'; {_POLICY}"
         environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        environment.filters["kind"] = kind
+        environment.filters.update(kind=kind, words=words)
         page = environment.from_string(_text("docs.html")).render(api=self.document, style=style)
         headers = (_NOSNIFF, (b"content-security-policy", policy.encode()), (b"referrer-policy", b"no-referrer"))
         return Raw(page.encode(), b"text/html; charset=utf-8", headers)
 
 
-def kind(schema: dict[str, Any]) -> str:
-    """A schema in a few words: `list of Campaign`, `string or null`, `asc | desc`."""
+def kind(schema: dict[str, Any]) -> Markup:
+    """A schema in a few words, with links to objects: `list of Campaign`, `string or null`, `asc | desc`."""
     if "$ref" in schema:
-        return str(schema["$ref"].rpartition("/")[2])
+        return Markup('<a href="#{0}">{0}</a>').format(schema["$ref"].rpartition("/")[2])
     if "anyOf" in schema:
-        return " or ".join(map(kind, schema["anyOf"]))
+        return Markup(" or ").join(map(kind, schema["anyOf"]))
     if "enum" in schema or "const" in schema:
-        return " | ".join(map(str, schema.get("enum") or [schema["const"]]))
+        return Markup(" | ").join(map(str, schema.get("enum") or [schema["const"]]))
     if schema.get("type") == "array":
-        return f"list of {kind(schema['items'])}"
-    return str(schema.get("type", "any"))
+        return Markup("list of {}").format(kind(schema["items"]))
+    return escape(schema.get("type", "any"))
+
+
+def words(text: str) -> Markup:
+    """A text in which what stands between backticks is code."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts)
+    )
 
 
 def _text(name: str) -> str:

@@ -7,10 +7,12 @@ from typing import Any
 
 from receiver.events import EVENT_NAMES, STEP_NONE, Kind, Origin
 from receiver.storage.sqlite import reads
+from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
 from receiver.web.paging import asked_limit, every
-from receiver.web.params import EventsParams, decode_cursor, encode_cursor, time_parameter
+from receiver.web.params import EventsParams, decode_cursor, encode_cursor
+from receiver.web.ranges import known_campaign, time_span
 from receiver.web.times import rfc3339
 
 
@@ -22,7 +24,7 @@ class Events:
 
     async def list(self, call: Call) -> dict[str, Any]:
         params: EventsParams = call.params
-        rows = await self._readers.run(reads.events, _filter(params, call.now_ms))
+        rows = await self._readers.run(_page, params, call.now_ms)
         page = rows[: params.limit]
         next_cursor = encode_cursor(page[-1]["seq"]) if len(rows) > params.limit else None
         return {"data": [event_json(row) for row in page], "next_cursor": next_cursor}
@@ -30,20 +32,27 @@ class Events:
 
 def event_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:
     """All events that were asked for, newest first."""
-    wanted = _filter(call.params, call.now_ms)
+    wanted = _filter(conn, call.params, call.now_ms)
     for row in every(_rows_of, _after, conn, wanted, asked_limit(call.params)):
         yield event_json(row)
 
 
-def _filter(params: EventsParams, now_ms: int) -> reads.EventFilter:
+def _page(conn: sqlite3.Connection, params: EventsParams, now_ms: int) -> list[reads.Row]:
+    with one_moment(conn):
+        return reads.events(conn, _filter(conn, params, now_ms))
+
+
+def _filter(conn: sqlite3.Connection, params: EventsParams, now_ms: int) -> reads.EventFilter:
+    """What is asked for, and one row more. Raises InvalidParameterError and CampaignNotFoundError."""
     cursor = decode_cursor(params.cursor, int)
+    from_ms, to_ms = time_span({"from": params.from_, "to": params.to}, now_ms)
     return reads.EventFilter(
         limit=params.limit + 1,
         event=params.event,
-        campaign_id=params.campaign_id,
+        campaign=known_campaign(conn, params.campaign_id),
         message_id=params.message_id,
-        from_ms=time_parameter("from", params.from_, now_ms),
-        to_ms=time_parameter("to", params.to, now_ms),
+        from_ms=from_ms,
+        to_ms=to_ms,
         before=cursor[0] if cursor else None,
     )
 

@@ -5,17 +5,20 @@ from typing import Any
 
 from receiver.definitions import DEFINITIONS, denominator
 from receiver.events import EVENT_NAMES
-from receiver.figures import RATES, rate
+from receiver.figures import RATES, REPLY_RATES, rate
+from receiver.reconcile.standings import Standing
 from receiver.storage.sqlite import explain as behind
+from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.explain import SAMPLES, Asked
-from receiver.storage.sqlite.queries import queries
 from receiver.storage.sqlite.series import UNSENT, Basis, SeriesQuery, series, with_replies_to_nothing
 from receiver.storage.sqlite.store import Readers
+from receiver.storage.sqlite.trust import installed_at
 from receiver.web.events import event_json
 from receiver.web.operation import Call
 from receiver.web.params import ExplainParams
 from receiver.web.ranges import Range, asked_range
+from receiver.web.standing import Comparison, misses_older, reconciled
 from receiver.web.times import rfc3339
 
 Json = dict[str, Any]
@@ -38,10 +41,12 @@ def _explained(conn: sqlite3.Connection, call: Call) -> Json:
     params: ExplainParams = call.params
     with one_moment(conn):
         asked = asked_range(conn, params, call.now_ms)
+        standing = _standing(conn, call, asked)
+        older = misses_older(standing) if asked.campaigns else behind.before_receiver(conn)
         figure = params.figure
         definition = DEFINITIONS[figure]
-        parts = _rate(conn, figure, asked) if figure in RATES else None
-        counted = parts["value"] if parts else _counted(conn, figure, asked)
+        parts = _rate(conn, figure, asked, older=older) if figure in RATES else None
+        counted = parts["value"] if parts else _counted(conn, figure, asked, older=older)
         quarantined, conflicts = behind.not_counted(conn, _of(figure, asked))
         return {
             "query": {**asked.as_json(), "figure": figure},
@@ -54,8 +59,15 @@ def _explained(conn: sqlite3.Connection, call: Call) -> Json:
             **_deliveries(conn, figure, asked),
             "quarantined": quarantined,
             "conflicts": conflicts,
-            **_told(conn, figure, asked, counted),
+            **_told(standing, figure, asked, counted),
         }
+
+
+def _standing(conn: sqlite3.Connection, call: Call, asked: Range) -> Standing | None:
+    """How the one campaign stands with Leadterra, with the ledger as it is now."""
+    if asked.campaign is None:
+        return None
+    return Comparison.of_call(call).of(conn, [asked.campaign]).get(asked.campaign)
 
 
 def _of(figure: str, asked: Range) -> Asked:
@@ -68,28 +80,30 @@ def _sums(conn: sqlite3.Connection, figures: tuple[str, ...], asked: Range, basi
     return {name: sum(row.values[place] or 0 for row in rows) for place, name in enumerate(figures)}
 
 
-def _counted(conn: sqlite3.Connection, figure: str, asked: Range) -> int | None:
+def _counted(conn: sqlite3.Connection, figure: str, asked: Range, *, older: bool) -> int | None:
     """The figure in the range; None, not 0, for a time before the receiver was there."""
-    if figure == "contacted" and behind.before_receiver(conn, asked.campaign):
+    if figure == "contacted" and older:
         return None
     value = _sums(conn, (figure,), asked, Basis.EVENT)[figure]
-    return None if value == 0 and asked.span[1] <= _installed_at(conn) else value
+    unknown = asked.span[1] <= installed_at(conn) or (asked.is_all_time and _is_unseen(conn, asked))
+    return None if value == 0 and unknown else value
 
 
-def _installed_at(conn: sqlite3.Connection) -> int:
-    return int(conn.execute(queries("meta.sql")["load_fact"], {"name": "installed_at"}).fetchone()[0])
+def _is_unseen(conn: sqlite3.Connection, asked: Range) -> bool:
+    """Whether no event has named the campaign: then its figures are not known, as everywhere."""
+    held = None if asked.campaign_id is None else reads.campaign(conn, asked.campaign_id)
+    return held is not None and held["first_event_at"] is None
 
 
-def _rate(conn: sqlite3.Connection, figure: str, asked: Range) -> Json:
+def _rate(conn: sqlite3.Connection, figure: str, asked: Range, *, older: bool) -> Json:
     """The rate of the messages sent in the range; None where it is of no cohort or not all of it is known."""
     top, bottom = RATES[figure]
     counted = _sums(conn, (top, bottom, *UNSENT), asked, Basis.SEND)
-    unknown = behind.before_receiver(conn, asked.campaign)
-    if top.startswith("replied"):
+    if figure in REPLY_RATES:
         scattered = not asked.is_all_time and bool(with_replies_to_nothing(conn, asked.campaigns))
-        return rate(None, None) if unknown or scattered else rate(counted[top], counted[bottom])
-    unsent = counted[f"{top}_unsent"] if unknown else 0
-    all_unsent = counted["bounced_unsent"] if unknown else 0
+        return rate(None, None) if older or scattered else rate(counted[top], counted[bottom])
+    unsent = counted[f"{top}_unsent"] if older else 0
+    all_unsent = counted["bounced_unsent"] if older else 0
     return rate(counted[top] - unsent, counted[bottom] - all_unsent)
 
 
@@ -111,14 +125,11 @@ def _deliveries(conn: sqlite3.Connection, figure: str, asked: Range) -> Json:
     }
 
 
-def _told(conn: sqlite3.Connection, figure: str, asked: Range, counted: float | None) -> Json:
+def _told(standing: Standing | None, figure: str, asked: Range, counted: int | None) -> Json:
     """What Leadterra says itself, and what follows from both: it has counters of whole campaigns only."""
-    if figure not in _COUNTERS or asked.campaign is None or not asked.is_all_time:
+    if standing is None or figure not in _COUNTERS or not asked.is_all_time:
         return {"provider": None, "reconciled": None}
-    told = behind.provider(conn, asked.campaign)
-    parts = behind.drift_of(conn, asked.campaign, figure)
-    missing = None if parts is None else parts["before_receiver"] + parts["at_least"]
     return {
-        "provider": None if told is None else {"value": told[0][figure], "fetched_at": rfc3339(told[1])},
-        "reconciled": None if missing is None or counted is None else counted + missing,
+        "provider": {"value": standing.counters[figure], "fetched_at": rfc3339(standing.at)},
+        "reconciled": reconciled(standing.figures[figure], counted),
     }

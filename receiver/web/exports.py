@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from io import FileIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,20 @@ class Exports:
 
         Raises UnavailableError, QueryTimeoutError and what the table's rows raise.
         """
+        return await self._made(table, call, format_, receive, self._open_file)
+
+    async def make_small(self, table: Table, call: Call, format_: Format, receive: Receive) -> "Download | None":
+        """The same, in memory: one that would need a file is left off where it does, and is None."""
+        try:
+            return await self._made(table, call, format_, receive, _no_file)
+        except _NoFileError:
+            return None
+
+    async def _made(
+        self, table: Table, call: Call, format_: Format, receive: Receive, open_file: OpenFile
+    ) -> "Download":
         await self._take_slot()
-        spool = Spool(self._open_file)
+        spool = Spool(open_file)
         client = asyncio.ensure_future(_gone(receive))
         try:
             connection = await connect(partial(open_for_reading, self._path))
@@ -245,6 +258,14 @@ async def _gone(receive: Receive) -> None:
 
 def _shutting_down() -> UnavailableError:
     return UnavailableError("The receiver is shutting down; try again.", _RETRY_AFTER_S)
+
+
+class _NoFileError(Exception):
+    """An export needs a file where none is wanted."""
+
+
+def _no_file() -> FileIO:
+    raise _NoFileError
 
 
 def _is_full(error: BaseException) -> bool:

@@ -4,7 +4,6 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from datetime import UTC, tzinfo
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
@@ -20,7 +19,6 @@ from receiver.web.answers import DriftStatus
 from receiver.web.buckets import ZONES_ALLOWED, Interval
 from receiver.web.formats import Format
 from receiver.web.times import ALLOWED as TIMES
-from receiver.web.times import parse_time
 
 M = TypeVar("M", bound="Params")
 
@@ -273,7 +271,8 @@ def parse_query(model: type[M], query: bytes) -> M:
             values.setdefault(name, []).append(value)
             continue
         if name in values:
-            raise InvalidParameterError(name, f"{_shown(name)} is given more than once; give it once.")
+            text = f"{_shown(name)} is given as {_shown(values[name])} and as {_shown(value)}; give it once."
+            raise InvalidParameterError(name, text)
         values[name] = value
     return parse_values(model, values)
 
@@ -351,13 +350,3 @@ def _fits(value: object, kind: type | tuple[type, ...]) -> bool:
     if isinstance(value, int) and (isinstance(value, bool) or abs(value) > _INTEGER_MAX):
         return False
     return isinstance(value, kind)
-
-
-def time_parameter(name: str, text: str | None, now_ms: int, zone: tzinfo = UTC) -> int | None:
-    """Epoch milliseconds of a time parameter; dates and days are those of `zone`. Raises InvalidParameterError."""
-    if text is None:
-        return None
-    found = parse_time(text, now_ms, zone)
-    if found is None:
-        raise refusal(name, text, TIMES)
-    return found

@@ -87,7 +87,7 @@ class Resource:
             status, content = internal()
             extra = list(HEADERS)
         extra += [self._vary, (b"x-request-id", request_id)]
-        if isinstance(content, Download):
+        if content is None or isinstance(content, Download):
             await _send_download(content, headers, extra, send, with_body=scope["method"] != "HEAD")
             return
         content = await _compressed(content, headers, extra)
@@ -107,7 +107,7 @@ class Resource:
 
     async def _answer(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
-    ) -> tuple[int, Headers, "bytes | Download"]:
+    ) -> tuple[int, Headers, "bytes | Download | None"]:
         method = scope["method"]
         if method == "OPTIONS":
             return 204, [(b"allow", self._allow)], b""
@@ -132,7 +132,9 @@ class Resource:
             stamps.append((b"etag", etag))
         if operation.table is not None and format_ is not Format.JSON:
             stamps.append(_named(file_name(operation.table, call, format_)))
-            download = await self._around.exports.make(operation.table, call, format_, receive)
+            exports = self._around.exports
+            make = exports.make_small if method == "HEAD" else exports.make
+            download = await make(operation.table, call, format_, receive)
             return 200, [(b"content-type", CONTENT_TYPES[format_].encode()), _CACHE, *stamps], download
         answer = await operation.handler(call)
         status = answer.status if isinstance(answer, Answered) else operation.status
@@ -208,11 +210,17 @@ def _named(name: str) -> tuple[bytes, bytes]:
 
 
 async def _send_download(
-    download: Download, headers: Mapping[bytes, bytes], answer_headers: Headers, send: Send, *, with_body: bool
+    download: Download | None, headers: Mapping[bytes, bytes], answer_headers: Headers, send: Send, *, with_body: bool
 ) -> None:
-    compressed = download.is_worth_compressing and _takes_gzip(headers.get(b"accept-encoding", b""))
+    """None stands for a long export that nobody wants the body of: its length is not worth making it."""
+    worth = download is None or download.is_worth_compressing
+    compressed = worth and _takes_gzip(headers.get(b"accept-encoding", b""))
     if compressed:
         answer_headers.append((b"content-encoding", b"gzip"))
+    if download is None:
+        await send({"type": "http.response.start", "status": 200, "headers": answer_headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
     answer_headers.append((b"content-length", b"%d" % download.length(compressed=compressed)))
     try:
         await send({"type": "http.response.start", "status": 200, "headers": answer_headers})

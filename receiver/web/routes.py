@@ -47,7 +47,8 @@ class Handlers:
 
 def table(do: Handlers, root_path: str = "") -> list[Operation]:
     """All operations but the webhook, which has an endpoint of its own."""
-    operations = _of_data(do)
+    parts = (_of_campaigns, _of_figures, _of_reconciliation, _of_deliveries, _of_the_process)
+    operations = [operation for part in parts for operation in part(do)]
     docs = Docs(operations, WEBHOOK_PATH, root_path)
     operations += [
         Operation("GET", "/openapi.json", "This description of the API.", docs.openapi, Role.ANALYST),
@@ -56,7 +57,7 @@ def table(do: Handlers, root_path: str = "") -> list[Operation]:
     return operations
 
 
-def _of_data(do: Handlers) -> list[Operation]:
+def _of_campaigns(do: Handlers) -> list[Operation]:
     return [
         Operation(
             "GET",
@@ -119,6 +120,11 @@ def _of_data(do: Handlers) -> list[Operation]:
             errors=("campaign_not_found",),
             table=tables.DRIFT_OF_CAMPAIGN,
         ),
+    ]
+
+
+def _of_figures(do: Handlers) -> list[Operation]:
+    return [
         Operation(
             "GET",
             "/v1/bounces",
@@ -159,6 +165,35 @@ def _of_data(do: Handlers) -> list[Operation]:
         ),
         Operation(
             "GET",
+            "/v1/summary",
+            "Figures and rates of all campaigns in a range, and how they changed.",
+            do.summary.one,
+            Role.ANALYST,
+            params=params.SummaryParams,
+            answer=insights.SummaryAnswer,
+            stamped=True,
+            cached=True,
+        ),
+        Operation(
+            "GET",
+            "/v1/series",
+            "Figures over time, by campaign or step, with how far each bucket can be trusted.",
+            do.series.list,
+            Role.ANALYST,
+            params=params.SeriesParams,
+            answer=insights.SeriesAnswer,
+            stamped=True,
+            cached=True,
+            table=tables.SERIES,
+            errors=("too_many_rows", "campaign_not_found"),
+        ),
+    ]
+
+
+def _of_reconciliation(do: Handlers) -> list[Operation]:
+    return [
+        Operation(
+            "GET",
             "/v1/drift",
             "What differs from Leadterra's counters, what is missing, since when and why; alarms.",
             do.drift.list,
@@ -168,17 +203,6 @@ def _of_data(do: Handlers) -> list[Operation]:
             stamped=True,
             cached=True,
             table=tables.DRIFT,
-        ),
-        Operation(
-            "GET",
-            "/v1/summary",
-            "Figures and rates of all campaigns in a range, and how they changed.",
-            do.summary.one,
-            Role.ANALYST,
-            params=params.SummaryParams,
-            answer=insights.SummaryAnswer,
-            stamped=True,
-            cached=True,
         ),
         Operation(
             "GET",
@@ -205,19 +229,11 @@ def _of_data(do: Handlers) -> list[Operation]:
             stamped=True,
             errors=("campaign_not_found", "reconciliation_off", "unavailable"),
         ),
-        Operation(
-            "GET",
-            "/v1/series",
-            "Figures over time, by campaign or step, with how far each bucket can be trusted.",
-            do.series.list,
-            Role.ANALYST,
-            params=params.SeriesParams,
-            answer=insights.SeriesAnswer,
-            stamped=True,
-            cached=True,
-            table=tables.SERIES,
-            errors=("too_many_rows", "campaign_not_found"),
-        ),
+    ]
+
+
+def _of_deliveries(do: Handlers) -> list[Operation]:
+    return [
         Operation(
             "GET",
             "/v1/events",
@@ -229,6 +245,7 @@ def _of_data(do: Handlers) -> list[Operation]:
             stamped=True,
             cached=True,
             table=tables.EVENTS,
+            errors=("campaign_not_found",),
         ),
         Operation(
             "GET",
@@ -272,6 +289,11 @@ def _of_data(do: Handlers) -> list[Operation]:
             answer=answers.RebuildAnswer,
             stamped=True,
         ),
+    ]
+
+
+def _of_the_process(do: Handlers) -> list[Operation]:
+    return [
         Operation(
             "GET",
             "/livez",

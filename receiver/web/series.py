@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any
 
-from receiver.errors import CampaignNotFoundError, TooManyRowsError
+from receiver.errors import TooManyRowsError
 from receiver.figures import OBSERVED
 from receiver.reconcile import trust
 from receiver.reconcile.known import Known, known
 from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.series import Basis, Group, SeriesQuery, SeriesRow, series
 from receiver.storage.sqlite.store import Readers
-from receiver.storage.sqlite.trust import campaigns_with_life, known_campaigns, steps_of, with_earlier_sends
+from receiver.storage.sqlite.trust import campaigns_with_life, steps_of, with_earlier_sends
 from receiver.web.buckets import Buckets, Interval, buckets, local_time, zone_parameter
 from receiver.web.operation import Call
-from receiver.web.params import FIGURES_ALLOWED, SeriesParams, refusal, time_parameter
+from receiver.web.params import FIGURES_ALLOWED, SeriesParams, refusal
+from receiver.web.ranges import known_numbers, time_span
 from receiver.web.times import settled_until
 
 # Which of Leadterra's counters tells that something of a figure is missing; nothing tells of starts.
@@ -100,8 +101,7 @@ def _asked(conn: sqlite3.Connection, call: Call) -> _Asked:
     params: SeriesParams = call.params
     figures = figures_parameter(params.figures)
     zone = zone_parameter("timezone", params.timezone)
-    from_ms = time_parameter("from", params.from_, call.now_ms, zone)
-    to_ms = time_parameter("to", params.to, call.now_ms, zone)
+    from_ms, to_ms = time_span({"from": params.from_, "to": params.to}, call.now_ms, zone)
     assert from_ms is not None  # noqa: S101 # both have a default
     assert to_ms is not None  # noqa: S101
 
@@ -129,10 +129,7 @@ def _asked(conn: sqlite3.Connection, call: Call) -> _Asked:
 
 def _known(conn: sqlite3.Connection, ids: Sequence[str]) -> dict[int, str]:
     """Numbers and ids, in the order of the ids. Raises CampaignNotFoundError."""
-    numbers = known_campaigns(conn, ids)
-    for campaign_id in ids:
-        if campaign_id not in numbers:
-            raise CampaignNotFoundError(f"No event of campaign '{campaign_id}' has been seen here.")
+    numbers = known_numbers(conn, ids)
     return {numbers[campaign_id]: campaign_id for campaign_id in sorted(numbers)}
 
 

@@ -60,10 +60,11 @@ def reconciled_json(standing: Standing | None, observed: Mapping[str, int | None
     """What was observed, what came before the receiver, and what is missing at the least; never below observed."""
     if standing is None:
         return None
-    return {figure: _reconciled(standing.figures[figure], observed[figure]) for figure in FIGURES}
+    return {figure: reconciled(standing.figures[figure], observed[figure]) for figure in FIGURES}
 
 
-def _reconciled(drift: Mapping[str, int] | None, observed: int | None) -> int | None:
+def reconciled(drift: Mapping[str, int] | None, observed: int | None) -> int | None:
+    """The same of one figure; None when Leadterra did not give it."""
     return None if drift is None else (observed or 0) + drift["before_receiver"] + drift["at_least"]
 
 

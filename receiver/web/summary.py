@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from receiver.errors import InvalidParameterError
-from receiver.figures import OBSERVED, QUARTER_MS, RATES, rate
+from receiver.figures import OBSERVED, QUARTER_MS, RATES, REPLY_RATES, rate
 from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.series import (
     ALL_TIME,
@@ -18,12 +18,12 @@ from receiver.storage.sqlite.series import (
 )
 from receiver.storage.sqlite.store import Readers
 from receiver.storage.sqlite.trust import campaigns_with_life, installed_at, with_earlier_sends
-from receiver.web.buckets import check_range, local_time, zone_parameter
+from receiver.web.buckets import CALENDAR, local_time, zone_parameter
 from receiver.web.operation import Call
-from receiver.web.params import SummaryParams, time_parameter
+from receiver.web.params import SummaryParams, refusal
+from receiver.web.ranges import time_span
 
 _RATED = tuple(dict.fromkeys(figure for parts in RATES.values() for figure in parts))
-_OF_BOUNCES = ("bounce_rate", "hard_bounce_rate")
 _UNSENT_OF = {"attempted": "bounced_unsent", "bounced": "bounced_unsent", "bounced_hard": "bounced_hard_unsent"}
 
 Counts = dict[str, int | None]
@@ -80,21 +80,17 @@ def _answer(conn: sqlite3.Connection, call: Call) -> dict[str, Any]:
 def _ranges(call: Call, zone: Any) -> tuple[_Range, _Range | None]:
     """What is asked, floored and raised to quarters of an hour, and the same length of time before it."""
     params: SummaryParams = call.params
-    from_ms = time_parameter("from", params.from_, call.now_ms, zone)
-    to_ms = time_parameter("to", params.to, call.now_ms, zone)
+    to = "now" if params.to is None and params.compare else params.to
+    from_ms, to_ms = time_span({"from": params.from_, "to": to}, call.now_ms, zone)
     if params.compare is None:
-        given = [at for at in (from_ms, to_ms) if at is not None]
-        if given:
-            check_range(given[0], given[-1])
         ends = (None if from_ms is None else _floored(from_ms), None if to_ms is None else _raised(to_ms))
         return _Range(*ends), None
-    if from_ms is None:
+    if from_ms is None or to_ms is None:
         text = "'compare' is 'previous', which needs a 'from'; use it with one, or leave 'compare' out."
         raise InvalidParameterError("compare", text)
-    to_ms = call.now_ms if to_ms is None else to_ms
-    check_range(from_ms, to_ms)
     first, last = _floored(from_ms), _raised(to_ms)
-    check_range(2 * first - last, to_ms)
+    if 2 * first - last < CALENDAR[0]:
+        raise refusal("from", params.from_, "a time that leaves room to compare with, from the year 2 on")
     return _Range(first, last), _Range(2 * first - last, first)
 
 
@@ -126,7 +122,7 @@ def _rates(conn: sqlite3.Connection, of: _Range) -> dict[str, dict[str, Any]]:
         for figure, unsent in _UNSENT_OF.items():
             cohort[figure] = (cohort[figure] or 0) - (cohort[unsent] or 0)
     return {
-        name: rate(cohort[top], cohort[bottom]) if replies_known or name in _OF_BOUNCES else rate(None, None)
+        name: rate(cohort[top], cohort[bottom]) if replies_known or name not in REPLY_RATES else rate(None, None)
         for name, (top, bottom) in RATES.items()
     }
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -129,6 +130,36 @@ def test_a_file_that_cannot_be_written_is_named(
     result = run("export", "events", "-o", output)
     assert (result.exit_code, result.stderr) == (1, f"'{output}' cannot be written: {why}.\n")
     assert others(tmp_path) == before
+
+
+def test_a_pipe_is_written_to_and_never_replaced(run: Run, filled: Database, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(pipe.read_bytes)
+        result = run("export", "events", "-o", "pipe")
+        assert (result.exit_code, reading.result()) == (0, EVENTS.encode())
+    assert pipe.is_fifo()
+
+
+def test_a_link_is_followed_and_a_full_device_is_said(run: Run, filled: Database, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("events.csv")
+    assert run("export", "events", "-o", "link").exit_code == 0
+    assert ((tmp_path / "link").is_symlink(), (tmp_path / "events.csv").read_bytes()) == (True, EVENTS.encode())
+    (tmp_path / "full").symlink_to("/dev/full")
+    result = run("export", "events", "-o", "full")
+    assert (result.exit_code, result.stderr) == (1, "'full' cannot be written: No space left on device.\n")
+    assert (tmp_path / "full").is_char_device()
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", ".lock"])
+def test_the_database_is_never_replaced(run: Run, filled: Database, tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "link").symlink_to(f"receiver.db{suffix}")
+    before = (tmp_path / "receiver.db").read_bytes()
+    for name in (f"receiver.db{suffix}", "link"):
+        result = run("export", "events", "-o", name)
+        assert (result.exit_code, result.stderr) == (1, f"'{name}' belongs to the database; name another file.\n")
+    assert (tmp_path / "receiver.db").read_bytes() == before
 
 
 def test_without_a_database_it_says_so(run: Run, database: Database) -> None:

@@ -87,6 +87,13 @@ def test_a_mail_that_is_opened_moves_no_counter(desk: Desk) -> None:
     assert (taken.moved, desk.count("snapshots")) == (False, 2)
 
 
+def test_equal_answers_in_a_row_are_one_and_a_date_that_goes_back_changes_no_order(desk: Desk) -> None:
+    for minute, sends in ((10, 1), (20, 1), (30, 2), (25, 2), (5, 1)):
+        desk.answer(minute, sends)
+    found = desk.rows("SELECT first_at, last_at, json_extract(counters, '$.sent') FROM snapshots ORDER BY first_at")
+    assert found == [(at(10), at(20), 1), (at(30), at(30), 2), (at(30) + 1, at(30) + 1, 1)]
+
+
 def test_a_first_answer_is_kept_with_the_ledger_as_of_it(desk: Desk) -> None:
     desk.arrive(("m1", 9.999), ("m2", 10.0), ("m3", 10.001))
     desk.answer(10, 50)

@@ -30,6 +30,19 @@ async def outage(world: World, begin_ms: int, length_ms: int) -> str:
     return campaign
 
 
+async def explained(world: World, campaign: str) -> None:
+    """The numbers that are explained are those that are shown."""
+    shown = await world.get(f"/v1/campaigns/{campaign}")
+    for figure in ("sent", "bounced", "replied"):
+        found = await world.get(f"/v1/explain?figure={figure}&campaign_id={campaign}")
+        assert found["counted"] == shown["observed"][figure]
+        assert found["provider"] == {
+            "value": shown["provider"][figure],
+            "fetched_at": shown["provider"]["fetched_at"],
+        }
+        assert found["reconciled"] == shown["reconciled"][figure]
+
+
 async def test_an_outage_of_twenty_hours_is_seen_in_every_bucket(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         hit = await outage(world, 20 * HOUR_MS, 20 * HOUR_MS)
@@ -82,12 +95,14 @@ async def test_a_gap_counts_for_the_figures_that_it_is_of(tmp_path: Path) -> Non
 
 async def test_what_a_retry_brings_is_never_lost_and_closes_its_gap_at_once(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
-        await outage(world, 23 * HOUR_MS, 2 * HOUR_MS)
+        hit = await outage(world, 23 * HOUR_MS, 2 * HOUR_MS)
         await world.run()
         before = await rows(world, "interval=hour")
         assert only(before[23:25], "sent", "lost", "settled", "coverage") == [(0, 0, False, 0.0)] * 2
+        await explained(world, hit)
         world.run_every_ms = 0
         await world.advance(6 * HOUR_MS)
+        await explained(world, hit)
         after = await rows(world, "interval=hour")
         assert sum(row["sent"] for row in after) == 80
         assert {row["coverage"] for row in after} == {1.0}

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from receiver.storage.sqlite import kept
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite.connection import one_moment, open_for_reading
 from receiver.storage.sqlite.migrate import steps, version
@@ -94,30 +95,10 @@ def snapshots(ledger: LedgerUnderTest, number: int) -> list[tuple[object, ...]]:
     return [tuple(row) for row in rows.snapshots(ledger.conn, number)]
 
 
-def test_equal_answers_in_a_row_are_one(ledger: LedgerUnderTest) -> None:
-    number = do(ledger, rows.add_campaign, "a")
-    put = [
-        do(ledger, rows.put_snapshot, number, at, text)
-        for at, text in [(10, b"1"), (20, b"1"), (30, b"2"), (40, b"1")]
-    ]
-    assert put == [10, 20, 30, 40]
-    assert snapshots(ledger, number) == [(10, 20, "1"), (30, 30, "2"), (40, 40, "1")]
-
-
-def test_a_date_that_goes_back_changes_no_order(ledger: LedgerUnderTest) -> None:
-    number = do(ledger, rows.add_campaign, "a")
-    put = [
-        do(ledger, rows.put_snapshot, number, at, text)
-        for at, text in [(50, b"1"), (20, b"1"), (20, b"2"), (3, b"3")]
-    ]
-    assert put == [50, 50, 51, 52]
-    assert snapshots(ledger, number) == [(50, 50, "1"), (51, 51, "2"), (52, 52, "3")]
-
-
 def test_folded_answers_go_but_for_the_last(ledger: LedgerUnderTest) -> None:
     number = do(ledger, rows.add_campaign, "a")
     for at in (10, 20, 30):
-        do(ledger, rows.put_snapshot, number, at, str(at).encode())
+        do(ledger, kept.put_snapshots, [(number, at, at, str(at))])
     do(ledger, rows.fold_snapshots, number, 10)
     assert [row[0] for row in snapshots(ledger, number)] == [20, 30]
     do(ledger, rows.fold_snapshots, number, 99)
@@ -153,8 +134,7 @@ def test_when_it_was_answered_and_moved_outlives_a_failure(ledger: LedgerUnderTe
 
 def test_the_last_answer_tells_what_is_queued_and_an_open_gap_is_seen(ledger: LedgerUnderTest) -> None:
     number = do(ledger, rows.add_campaign, "a")
-    do(ledger, rows.put_snapshot, number, 10, b'{"queued": 9}')
-    do(ledger, rows.put_snapshot, number, 20, b'{"queued": 4}')
+    do(ledger, kept.put_snapshots, [(number, 10, 10, '{"queued": 9}'), (number, 20, 20, '{"queued": 4}')])
     assert (poll(ledger)["queued"], poll(ledger)["has_gap"]) == (4, 0)
     do(ledger, rows.replace_open_gaps, number, [gap()])
     assert poll(ledger)["has_gap"] == 1
@@ -306,8 +286,7 @@ def test_only_overdue_and_missing_gaps_alarm_with_their_campaigns_now(ledger: Le
     number = do(ledger, rows.add_campaign, "a")
     do(ledger, rows.replace_open_gaps, number, [gap(), gap("missing", 21), gap("settling", 22), gap("healed", 23)])
     assert rows.alarming_gaps(ledger.conn) == []
-    drift = {"at": 77, "status": "missing", "at_least": 3, "sent_before": 0, "at_first": 0}
-    do(ledger, rows.put_drift, number, {**drift, "counts": "[]", "figures": "{}"})
+    do(ledger, kept.put_drifts, [(number, 77, "missing", 3, 0, 0, "[]", "{}")])
     assert sorted((row["to_at"], row["now"]) for row in rows.alarming_gaps(ledger.conn)) == [(20, 77), (21, 77)]
 
 

@@ -1,6 +1,7 @@
 """Campaigns and steps: the exact answer, every order, paging, filters, and sums that hold."""
 
 import shutil
+import sqlite3
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from urllib.parse import quote
 import pytest
 
 from receiver.figures import OBSERVED, RATES
+from receiver.reconcile import cases
 from receiver.web.params import SORTS
 from tests.cli.conftest import Database
-from tests.web.conftest import DAY_MS, Api, Start, bounced, problem, replied, sent, started, unread
+from tests.reconcile.made import counters
+from tests.web.conftest import DAY_MS, NOW, Api, Start, bounced, problem, replied, sent, started, unread
 
 Row = dict[str, Any]
 
@@ -140,7 +143,7 @@ def _value(row: Row, sort: str) -> Any:
         return row["observed"][sort]
     if sort in RATES:
         rate = row["rates"][sort]
-        return Fraction(rate["numerator"], rate["denominator"]) if rate["denominator"] > 0 else None
+        return Fraction(rate["numerator"], rate["denominator"]) if (rate["denominator"] or 0) > 0 else None
     return row[sort]
 
 
@@ -194,6 +197,26 @@ async def test_every_order_is_right_and_pages_visit_every_campaign_once(world: A
         assert await _pages(world, url, limit) == expected
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_what_older_sends_leave_unknown_is_sorted_as_it_is_shown(world: Api, order: str) -> None:
+    """Of three campaigns Leadterra counts messages from before the receiver."""
+
+    def answer(conn: sqlite3.Connection) -> None:
+        around = cases.circumstances(conn, cases.Pins(), NOW)
+        for campaign in ("A", "a", "g"):
+            told = cases.Answered(campaign, counters(50, replied=1), NOW, NOW, NOW)
+            cases.take_in(conn, told, NOW, around)
+
+    await world.service.store.transact(answer)
+    await world.post(*(bounced(f"unsent{n}", "08:05", "hard", "g", 1) for n in range(9)))  # their sends are older
+    for sort in SORTS:
+        url = f"/v1/campaigns?sort={sort}&order={order}"
+        rows = (await world.json(url))["data"]
+        assert [row["campaign_id"] for row in rows] == _sorted(rows, sort, order)
+        assert await _pages(world, url, 3) == _sorted(rows, sort, order)
+        assert {row["campaign_id"] for row in rows if row["observed"]["contacted"] is None} == {"A", "a", "g"}
+
+
 async def test_the_world_has_nulls_and_ties_in_every_rate(world: Api) -> None:
     rows = (await world.json("/v1/campaigns"))["data"]
     for sort in RATES:
@@ -225,14 +248,29 @@ async def test_there_is_a_next_page_only_if_it_has_rows(world: Api, limit: int, 
 
 
 async def ids(api: Api, **params: str | int) -> str:
-    rows = (await api.json("/v1/campaigns", sort="campaign_id", order="asc", **params))["data"]
-    return " ".join(row["campaign_id"] for row in rows)
+    """The same campaigns whatever they are sorted by, in the order of their ids."""
+    by_id, by_value = [
+        [row["campaign_id"] for row in (await api.json("/v1/campaigns", sort=sort, order="asc", **params))["data"]]
+        for sort in ("campaign_id", "sent")
+    ]
+    assert sorted(by_value, key=str.encode) == by_id
+    return " ".join(by_id)
 
 
 async def test_status_is_started_once_a_start_was_seen(world: Api) -> None:
     assert await ids(world, status="started") == "A Z a c:1 f-4"
     assert await ids(world, status="unknown") == "b d.2 e_3 g h"
     assert await ids(world, status="gone") == ""
+
+
+async def test_status_is_gone_after_a_404_whether_or_not_it_was_started(world: Api) -> None:
+    number = "SELECT id, 0, 0 FROM campaigns WHERE campaign_id IN ('a', 'b')"
+    text = f"INSERT INTO polls (campaign, asked_at, gone_at) {number}"
+    await world.service.store.transact(lambda conn: conn.execute(text))
+    assert await ids(world, status="gone") == "a b"
+    assert await ids(world, status="started") == "A Z c:1 f-4"
+    assert await ids(world, status="unknown") == "d.2 e_3 g h"
+    assert (await world.json("/v1/campaigns/a"))["status"] == "gone"
 
 
 async def test_a_campaign_is_active_for_a_day_after_its_last_event(api: Api) -> None:
@@ -310,88 +348,7 @@ async def test_a_campaign_that_is_only_quarantined_is_not_known(api: Api) -> Non
     assert await ids(api) == ""
 
 
-# Steps.
-
-
-async def steps(api: Api, campaign: str = "a") -> dict[int | None, Row]:
-    rows = (await api.json(f"/v1/campaigns/{campaign}/steps"))["data"]
-    return {row["step"]: row for row in rows}
-
-
-async def test_a_step_is_answered_exactly(api: Api) -> None:
-    await api.post(sent("m1", step=0), sent("m2", step=0), bounced("m1", kind="soft"), replied(message="m2"))
-    assert await api.json("/v1/campaigns/a/steps") == {
-        "data": [
-            {
-                "step": 0,
-                "sent": 2,
-                "attempted": 2,
-                "accepted": 1,
-                "contacted": 2,
-                "bounced": 1,
-                "bounced_hard": 0,
-                "bounced_soft": 1,
-                "replies": 1,
-                "replied": 1,
-                "replied_human": 1,
-                "rates": {
-                    "bounce_rate": {"value": 0.5, "numerator": 1, "denominator": 2},
-                    "hard_bounce_rate": {"value": 0.0, "numerator": 0, "denominator": 2},
-                    "reply_rate": {"value": 1.0, "numerator": 1, "denominator": 1},
-                    "lead_reply_rate": {"value": 0.5, "numerator": 1, "denominator": 2},
-                    "human_reply_rate": {"value": 0.5, "numerator": 1, "denominator": 2},
-                },
-            }
-        ],
-        "as_of": "2025-06-11T09:30:00Z",
-        "settled_until": "2025-06-10T22:39:00Z",
-    }
-
-
-async def test_steps_come_in_order_and_the_unknown_one_last(api: Api) -> None:
-    await api.post(sent("m1", step=None), sent("m2", step=2**31 - 1), sent("m3", step=10), sent("m4", step=2))
-    assert list(await steps(api)) == [2, 10, 2**31 - 1, None]
-
-
-async def test_only_the_lowest_step_with_a_send_is_contacted(api: Api) -> None:
-    await api.post(bounced("m0", campaign="a", step=0), sent("m1", step=2), sent("m2", step=3), sent("m3", step=None))
-    found = {step: row["contacted"] for step, row in (await steps(api)).items()}
-    assert found == {0: 0, 2: 1, 3: 0, None: 0}
-    assert (await steps(api))[3]["rates"]["lead_reply_rate"] == NO_RATE
-
-
-async def test_a_lower_step_that_arrives_later_takes_the_contacts_over(api: Api) -> None:
-    await api.post(sent("m2", step=2))
-    assert (await steps(api))[2]["contacted"] == 1
-    await api.post(sent("m1", step=1), sent("m0", step=1))
-    assert {step: row["contacted"] for step, row in (await steps(api)).items()} == {1: 2, 2: 0}
-    assert (await api.json("/v1/campaigns/a"))["observed"]["contacted"] == 2
-
-
-async def test_messages_without_a_step_are_contacted_only_if_no_other_is(api: Api) -> None:
-    await api.post(sent("m1", step=None), sent("m2", step=None))
-    assert {step: row["contacted"] for step, row in (await steps(api)).items()} == {None: 2}
-
-
-async def test_a_start_alone_makes_no_step(api: Api) -> None:
-    await api.post(started())
-    assert await steps(api) == {}
-
-
-async def test_a_step_that_lost_its_last_message_is_not_shown(api: Api) -> None:
-    await api.post(bounced("m1", campaign="a"))
-    assert list(await steps(api)) == [None]
-    await api.post(sent("m1", step=3))
-    assert list(await steps(api)) == [3]
-
-
-async def test_totals_are_the_sums_of_the_steps(world: Api) -> None:
-    for campaign in CAMPAIGNS:
-        total = (await world.json(f"/v1/campaigns/{campaign}"))["observed"]
-        rows = (await steps(world, campaign)).values()
-        for figure in OBSERVED:
-            if figure != "starts":
-                assert sum(row[figure] for row in rows) == total[figure], (campaign, figure)
+# Rates.
 
 
 async def test_every_rate_is_made_of_its_documented_figures(world: Api) -> None:

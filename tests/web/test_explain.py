@@ -1,14 +1,16 @@
 """How a number came to be: definition, value, the deliveries behind it, and what is not in it."""
 
+import sqlite3
+from dataclasses import replace
 from typing import Any
 
-import orjson
 import pytest
 
 from receiver.definitions import DEFINITIONS
 from receiver.figures import OBSERVED, RATES
+from receiver.reconcile import cases
 from receiver.storage.sqlite import explain
-from receiver.storage.sqlite import reconciliation as rows
+from tests.reconcile.made import counters
 from tests.web.conftest import Api, body, bounced, invalid, replied, sent, started
 
 HOUR = {"from": "2025-06-11T09:00:00Z", "to": "2025-06-11T10:00:00Z"}
@@ -150,27 +152,29 @@ async def test_an_empty_database_explains_nothing_as_nothing(api: Api) -> None:
 
 
 async def test_a_campaign_is_explained_with_what_leadterra_says(filled: Api) -> None:
-    counters = {"sent": 7, "delivered": None, "bounced": 4, "replied": 2}
-    drift = {"sent": {"before_receiver": 2, "at_least": 1}, "bounced": None, "replied": None}
+    when = filled.clock.now - 60_000
+    told = replace(counters(7, replied=2), delivered=None, bounced=None)
 
-    def reconcile(conn: Any) -> None:
-        number = rows.add_campaign(conn, "a")
-        rows.put_snapshot(conn, number, filled.clock.now - 60_000, orjson.dumps(counters))
-        stood = {"at": filled.clock.now, "status": "missing", "at_least": 1, "sent_before": 2, "at_first": 0}
-        rows.put_drift(conn, number, {**stood, "counts": "[]", "figures": orjson.dumps(drift).decode()})
+    def answer_with(conn: sqlite3.Connection) -> object:
+        around = cases.circumstances(conn, cases.Pins(), filled.clock.now)
+        return cases.take_in(conn, cases.Answered("a", told, when, when, when), when, around)
 
-    await filled.service.store.transact(reconcile)
+    await filled.service.store.transact(answer_with)
+    shown = await filled.json("/v1/campaigns/a")
     answer = await filled.json("/v1/explain", figure="sent", campaign_id="a")
     assert answer["provider"] == {"value": 7, "fetched_at": "2025-06-11T09:29:00Z"}
-    assert (answer["counted"], answer["reconciled"]) == (3, 6)
+    assert (answer["counted"], answer["reconciled"], shown["reconciled"]["sent"]) == (3, 7, 7)
     bounces = await filled.json("/v1/explain", figure="bounced", campaign_id="a")
-    assert (bounces["provider"]["value"], bounces["reconciled"]) == (4, None)
+    assert (bounces["provider"]["value"], bounces["reconciled"]) == (None, None)
     ranged = await filled.json("/v1/explain", figure="sent", campaign_id="a", **HOUR)
     assert (ranged["provider"], ranged["reconciled"]) == (None, None)
     assert (await filled.json("/v1/explain", figure="contacted", campaign_id="a"))["counted"] is None
     assert (await filled.json("/v1/explain", figure="lead_reply_rate"))["rate"]["numerator"] is None
     rate = (await filled.json("/v1/explain", figure="bounce_rate", campaign_id="a"))["rate"]
     assert (rate["numerator"], rate["denominator"]) == (2, 3)  # the bounce of m9 has no send
+    await filled.post(bounced("m8", "09:12", "soft", campaign="a"))
+    hard = (await filled.json("/v1/explain", figure="hard_bounce_rate", campaign_id="a"))["rate"]
+    assert (hard["numerator"], hard["denominator"]) == (1, 3)  # two have no send, one of them is hard
 
 
 @pytest.mark.parametrize(

@@ -259,6 +259,13 @@ def test_a_spool_gives_back_what_it_took(tmp_path: Path, size: int) -> None:
         spool.close()
 
 
+async def test_head_of_a_long_export_reads_no_more_than_fits_into_memory(path: Path) -> None:
+    exports = Exports(path, ExportLimits(at_once=1), lambda: pytest.fail("a file was opened"))
+    before = open_files()
+    assert await exports.make_small(ENDLESS, CALL, Format.CSV, Client().receive) is None
+    assert (open_files(), exports._slots._value) == (before, 1)
+
+
 # Those who go.
 
 
@@ -387,7 +394,9 @@ def measured(path: Path, count: int) -> list[int]:
     return [int(part) for part in output.split()]
 
 
-@pytest.mark.parametrize("count", [50_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count", [50_000, pytest.param(1_000_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+)
 async def test_memory_stays_bounded(path: Path, count: int) -> None:
     rows, grown_mib, *_ = measured(path, count)
     assert rows == count

@@ -345,7 +345,7 @@ def test_a_row_may_have_fewer_fields_than_its_model() -> None:
     assert table.fields is not None
 
 
-@pytest.mark.skipif(not shutil.which("soffice"), reason="needs LibreOffice Calc: apt-get install libreoffice-calc")
+@pytest.mark.skipif(not shutil.which("soffice"), reason="needs LibreOffice: apt-get install libreoffice-calc-nogui")
 async def test_libreoffice_finds_no_formula(filled: Api, tmp_path: Path) -> None:
     await filled.post(*(started(f"f{n}", name=name) for n, name in enumerate(["+1+1", "-1+1", "@SUM(A1)", "\t=1+1"])))
     (tmp_path / "campaigns.csv").write_bytes((await filled.get("/v1/campaigns?format=csv")).content)

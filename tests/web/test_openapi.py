@@ -135,10 +135,28 @@ async def test_the_page_loads_nothing_and_runs_nothing(api: Api) -> None:
     assert not re.search(r"<script|<img|<link|<iframe|javascript:|\son\w+=|\sstyle=|https?://|url\(|@import", page)
 
 
+def test_an_operation_names_every_problem_it_may_answer() -> None:
+    answers = DOCUMENT["paths"]["/v1/series"]["get"]["responses"]
+    found = {
+        status: response["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"]
+        for status, response in answers.items()
+        if status >= "400"
+    }
+    assert found == {
+        "400": ["invalid_parameter", "too_many_rows"],
+        "401": ["unauthorized"],
+        "403": ["forbidden"],
+        "404": ["campaign_not_found"],
+        "429": ["too_many_attempts"],
+        "500": ["internal"],
+        "503": ["query_timeout", "unavailable"],
+    }
+
+
 async def test_the_page_names_all_there_is(api: Api) -> None:
     page = (await api.get("/docs")).text
     for name in [*NAMES, f"POST {WEBHOOK_PATH}"]:
-        assert f"<h3>{name}</h3>" in page
+        assert f'<h3 class="{name.split()[0].lower()}">{name}</h3>' in page
     for name in [
         *DOCUMENT["components"]["schemas"],
         *STATUS_BY_CODE.keys() - {"reconciliation_off", "too_many_rows"},
@@ -146,7 +164,7 @@ async def test_the_page_names_all_there_is(api: Api) -> None:
         assert name in page
     links = set(re.findall(r'href="#(\w+)"', page))
     assert links <= set(re.findall(r'id="(\w+)"', page))
-    assert len(links) == len(NAMES) + 1
+    assert len(links) == len(NAMES) + 1 + len(DOCUMENT["components"]["schemas"]) - 1  # all link to Problem in words
 
 
 # Answers.

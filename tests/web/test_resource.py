@@ -8,6 +8,7 @@ import re
 import pytest
 
 from tests.web.conftest import ADMIN, ANALYST, KEYS, Api, Start, problem, sent, started, unread
+from tests.web.test_exports import fill
 
 MINUTE_MS = 60_000
 CACHED = ["/v1/campaigns", "/v1/campaigns/a", "/v1/campaigns/a/steps", "/v1/events", "/v1/quarantine"]
@@ -135,6 +136,19 @@ async def test_head_is_compressed_like_get(api: Api) -> None:
     assert head.headers["content-encoding"] == "gzip"
     assert head.headers["content-length"] == full.headers["content-length"]
     assert await api.bytes_sent("HEAD", "/v1/quarantine") == b""
+
+
+async def test_head_of_a_long_export_has_its_headers_but_the_length(api: Api) -> None:
+    await api.post(sent())
+    fill(api.service.store.path, 50_000)
+    url = "/v1/events?format=csv"
+    for coding in ("gzip", "identity"):
+        given = {"X-Request-ID": "same", "Accept-Encoding": coding}
+        full, head = await api.get(url, headers=given), await api.ask("HEAD", url, headers=given)
+        expected = {name: value for name, value in full.headers.items() if name != "content-length"}
+        assert (head.status_code, dict(head.headers)) == (200, expected)
+        assert int(full.headers["content-length"]) > 1_048_576
+    assert await api.bytes_sent("HEAD", url) == b""
 
 
 async def test_head_of_the_webhook_is_refused_without_a_body(api: Api) -> None:

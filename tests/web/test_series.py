@@ -147,6 +147,20 @@ async def test_starts_have_no_send(told: Api) -> None:
     assert only(found, "sent", "starts") == [(None, None), (3, None)]
 
 
+async def test_contacts_of_all_campaigns_are_the_sum_of_theirs_whatever_step_they_begin_with(api: Api) -> None:
+    await api.post(
+        sent("a2", step=2), sent("c2", campaign="c", step=2), sent("c3", campaign="c", step=3),
+        sent("b1", campaign="b"), sent("b2", campaign="b", step=2), sent("d0", campaign="d", step=None),
+    )  # fmt: skip
+    query = "from=2025-06-11&to=now&figures=sent,contacted"
+    assert only(await rows(api, query), "sent", "contacted") == [(6, 4)]
+    apart = await rows(api, f"{query}&group_by=campaign")
+    assert only(apart, "campaign_id", "contacted") == [("a", 1), ("b", 1), ("c", 1), ("d", 1)]
+    by_step = await rows(api, f"{query}&group_by=step")
+    assert only(by_step, "step", "contacted") == [(1, 1), (2, 2), (3, 0), (None, 1)]
+    assert (await api.json("/v1/summary"))["observed"]["contacted"] == 4
+
+
 async def test_campaigns_may_be_several_and_named_twice(told: Api) -> None:
     day = "from=2025-06-11&to=now&figures=sent"
     assert only(await rows(told, f"{day}&campaign_id=b"), "sent") == [(1,)]
@@ -240,7 +254,7 @@ async def test_totals_are_the_sums_of_every_series_and_of_their_csv(api: Api) ->
         ("interval=fortnight", "interval", "'interval' is 'fortnight'; use 15m, hour, day, week or month."),
         ("group_by=lead", "group_by", "'group_by' is 'lead'; use campaign or step."),
         ("basis=reply", "basis", "'basis' is 'reply'; use event or send."),
-        ("basis=event&basis=send", "basis", "'basis' is given more than once; give it once."),
+        ("basis=event&basis=send", "basis", "'basis' is given as 'event' and as 'send'; give it once."),
         ("campaign_id=", "campaign_id", "'campaign_id' is ''; use a campaign id of 1 to 128 characters."),
         (f"campaign_id=a&campaign_id={'x' * 129}", "campaign_id",
          f"'campaign_id' is '{'x' * 100}'; use a campaign id of 1 to 128 characters."),
@@ -251,10 +265,11 @@ async def test_totals_are_the_sums_of_every_series_and_of_their_csv(api: Api) ->
         ("timezone=", "timezone", "'timezone' is ''; use an IANA time zone such as UTC or Europe/Berlin."),
         ("from=%D9%A7d", "from", f"'from' is '٧d'; use {TIMES}."),
         ("to=-%D9%A7d", "to", f"'to' is '-٧d'; use {TIMES}."),
-        ("from=now&to=-1d", "from", "'from' is later than 'to'; use an earlier 'from' or a later 'to'."),
+        ("from=now&to=-1d", "from", "'from' is 'now'; use a time that is not after 'to', which is '-1d'."),
+        ("from=2030-01-01", "from", "'from' is '2030-01-01'; use a time that is not after 'to', which is 'now'."),
         ("limit=1e9", "limit", "'limit' is not a parameter here; known are: figures, interval, timezone, from, to, "
          "campaign_id, group_by, basis, format."),
-        ("from=0001-01-01&interval=month", "from", "'from' is outside the calendar; use a year from 2 to 9998."),
+        ("from=0001-01-01&interval=month", "from", "'from' is '0001-01-01'; use a year from 2 to 9998."),
     ],
 )  # fmt: skip
 async def test_a_bad_parameter_is_named_with_its_value(api: Api, query: str, parameter: str, text: str) -> None:

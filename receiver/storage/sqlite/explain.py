@@ -142,22 +142,9 @@ def not_counted(conn: sqlite3.Connection, asked: Asked) -> tuple[int, int]:
     return bodies or 0, conflicts or 0
 
 
-def before_receiver(conn: sqlite3.Connection, campaign: int | None) -> bool:
-    """Whether messages were sent before we were installed: then leads that were contacted are not all known."""
-    return bool(conn.execute(_sql("before_receiver"), {"campaign": campaign}).fetchone()[0])
-
-
-def provider(conn: sqlite3.Connection, campaign: int) -> tuple[Mapping[str, Any], int] | None:
-    """The counters of a campaign's last snapshot, and when it was taken; None before the first."""
-    row = conn.execute(queries("reconciliation.sql")["last_snapshot"], {"campaign": campaign}).fetchone()
-    return None if row is None else (json.loads(row[2]), int(row[1]))
-
-
-def drift_of(conn: sqlite3.Connection, campaign: int, figure: str) -> Mapping[str, int] | None:
-    """The parts of a figure's drift; None when they are not known."""
-    row = conn.execute(_sql("drift"), {"campaign": campaign}).fetchone()
-    parts: Mapping[str, int] | None = None if row is None else json.loads(row[0]).get(figure)
-    return parts
+def before_receiver(conn: sqlite3.Connection) -> bool:
+    """Whether any campaign sent before we were installed: then leads that were contacted are not all known."""
+    return bool(conn.execute(_sql("before_receiver")).fetchone()[0])
 
 
 def _sql(name: str) -> str:

@@ -208,25 +208,6 @@ def snapshots(conn: sqlite3.Connection, campaign: int) -> list[Row]:
     return _all(conn, "snapshots", campaign=campaign)
 
 
-def last_snapshot(conn: sqlite3.Connection, campaign: int) -> Row | None:
-    """A campaign's last snapshot."""
-    return _one(conn, "last_snapshot", campaign=campaign)
-
-
-def put_snapshot(conn: sqlite3.Connection, campaign: int, at: int, counters: bytes) -> int:
-    """Keep an answer; gives its time, which is never before the last one's."""
-    text = counters.decode()
-    last = last_snapshot(conn, campaign)
-    if last is not None:
-        at = max(at, last["last_at"])
-        if last["counters"] == text:
-            _run(conn, "extend_snapshot", campaign=campaign, first_at=last["first_at"], at=at)
-            return at
-        at = max(at, last["last_at"] + 1)
-    _run(conn, "insert_snapshot", campaign=campaign, at=at, counters=text)
-    return at
-
-
 def fold_snapshots(conn: sqlite3.Connection, campaign: int, upto: int) -> None:
     """Snapshots that ended by `upto` are folded: they go, but for the last."""
     _run(conn, "forget_snapshots", campaign=campaign, upto=upto)
@@ -271,11 +252,6 @@ def quarantined_unattributed(conn: sqlite3.Connection) -> int:
 
 
 # What follows from them.
-
-
-def put_drift(conn: sqlite3.Connection, campaign: int, drift: Mapping[str, object]) -> None:
-    """A campaign's drift as of its last snapshot, and the ledger that it was computed with."""
-    _run(conn, "put_drift", campaign=campaign, **drift)
 
 
 def open_gaps(conn: sqlite3.Connection, campaign: int) -> list[Row]:

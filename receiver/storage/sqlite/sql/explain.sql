@@ -87,12 +87,5 @@ FROM (
 WHERE event IN (SELECT value FROM json_each(:names))
 
 -- name: before_receiver
--- Whether a campaign, or any, sent before its first snapshot what we never saw.
-SELECT EXISTS (
-    SELECT 1 FROM drift
-    WHERE (:campaign IS NULL OR campaign = :campaign) AND json_extract(figures, '$.sent.before_receiver') > 0
-)
-
--- name: drift
--- The parts of a campaign's drift.
-SELECT figures FROM drift WHERE campaign = :campaign
+-- Whether any campaign sent before its first snapshot what we never saw.
+SELECT EXISTS (SELECT 1 FROM drift WHERE json_extract(figures, '$.sent.before_receiver') > 0)

@@ -79,10 +79,6 @@ ORDER BY step
 SELECT step, count(*) AS bounced_hard FROM messages
 WHERE campaign = :campaign AND sent_at IS NULL AND hard_at IS NOT NULL GROUP BY step
 
--- name: campaign_number
--- A campaign's number.
-SELECT id FROM campaigns WHERE campaign_id = :campaign_id
-
 -- name: events
 -- A page of events, newest first.
 SELECT * FROM event_rows

@@ -108,18 +108,6 @@ SELECT campaign, at FROM baseline_ledgers ORDER BY campaign, at
 -- A campaign's snapshots, in order.
 SELECT first_at, last_at, counters FROM snapshots WHERE campaign = :campaign ORDER BY first_at
 
--- name: last_snapshot
--- A campaign's last snapshot.
-SELECT first_at, last_at, counters FROM snapshots WHERE campaign = :campaign ORDER BY first_at DESC LIMIT 1
-
--- name: insert_snapshot
--- An answer unlike the one before.
-INSERT INTO snapshots (campaign, first_at, last_at, counters) VALUES (:campaign, :at, :at, :counters)
-
--- name: extend_snapshot
--- The same answer once more.
-UPDATE snapshots SET last_at = :at WHERE campaign = :campaign AND first_at = :first_at
-
 -- name: forget_snapshots
 -- Folded snapshots go, but for the last.
 DELETE FROM snapshots WHERE campaign = :campaign AND last_at <= :upto AND first_at < (
@@ -147,14 +135,6 @@ ORDER BY received_at LIMIT 10000
 -- Arrivals of bodies that may be events of any campaign.
 SELECT count(*) FROM quarantine
 WHERE resolved_at IS NULL AND campaign_id IS NULL AND reason NOT IN ('conflict', 'campaign_unknown')
-
--- name: put_drift
--- A campaign's drift as of its last snapshot.
-INSERT INTO drift (campaign, at, status, at_least, sent_before, at_first, counts, figures)
-VALUES (:campaign, :at, :status, :at_least, :sent_before, :at_first, :counts, :figures)
-ON CONFLICT (campaign) DO UPDATE SET at = excluded.at, status = excluded.status, at_least = excluded.at_least,
-    sent_before = excluded.sent_before, at_first = excluded.at_first, counts = excluded.counts,
-    figures = excluded.figures
 
 -- name: open_gaps
 -- A campaign's gaps that are not closed.

@@ -18,10 +18,8 @@ WHERE json_extract(figures, '$.sent.before_receiver') > 0
   AND (:campaigns IS NULL OR campaign IN (SELECT value FROM json_each(:campaigns)))
 
 -- name: known_campaigns
--- Of these ids those that an event has named, or somebody by hand.
-SELECT id, campaign_id FROM campaigns
-WHERE campaign_id IN (SELECT value FROM json_each(:campaign_ids))
-  AND (first_event_at IS NOT NULL OR EXISTS (SELECT 1 FROM polls WHERE campaign = id AND added_at IS NOT NULL))
+-- Of these ids those that campaigns are shown under.
+SELECT id, campaign_id FROM campaign_rows WHERE campaign_id IN (SELECT value FROM json_each(:campaign_ids))
 
 -- name: campaigns_with_life
 -- Campaigns whose events reach into a half-open range.
