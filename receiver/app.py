@@ -29,6 +29,7 @@ from receiver.reconcile.service import Reconciliation
 from receiver.reconcile.watch import alarm_counts
 from receiver.settings import Settings
 from receiver.storage.lock import DatabaseLock, Holder
+from receiver.storage.sqlite.connection import open_for_analysis
 from receiver.storage.sqlite.store import Readers, Store
 from receiver.web.access import Access
 from receiver.web.body import BodyReader
@@ -78,6 +79,7 @@ class Service:
     exports: Exports
     store: Store
     readers: Readers
+    analysts: Readers
     probes: Readers
     reconciliation: Reconciliation
     token: str
@@ -101,8 +103,10 @@ class Service:
         async with contextlib.AsyncExitStack() as opened:
             store = await Store.open(path, clock.now_ms(), lambda words: log.info("upgrading_database", detail=words))
             opened.push_async_callback(store.close)  # the thread of a connection left open keeps the process alive
-            readers = await Readers.open(path)
+            readers = await Readers.open(path)  # for what is short: a long question must not make it wait
             opened.push_async_callback(readers.close)
+            analysts = await Readers.open(path, opener=open_for_analysis)
+            opened.push_async_callback(analysts.close)
             probes = await Readers.open(path, count=1)  # analysts' queries must not make a probe wait
             opened.push_async_callback(probes.close)
             meters = Meters()
@@ -125,14 +129,14 @@ class Service:
                 Campaigns(readers, books, comparison),
                 Drift(readers, comparison),
                 Reconciliations(readers, reconciliation.reconciler),
-                Breakdowns(readers),
-                Explain(readers),
-                Events(readers),
+                Breakdowns(analysts),
+                Explain(analysts),
+                Events(analysts),
                 Quarantine(readers, Retrying(store, readers, writer, clock)),
                 Rebuild(rebuilding),
                 Operations(path, probes, writer, body_reader, meters),
-                Series(readers),
-                Summary(readers),
+                Series(analysts),
+                Summary(analysts),
             )
             access = Access(settings.access.analyst_digests, settings.access.admin_digests, token, own_addresses)
             start = secrets.token_hex(4)
@@ -175,6 +179,7 @@ class Service:
             exports,
             store,
             readers,
+            analysts,
             probes,
             reconciliation,
             token,
@@ -194,6 +199,7 @@ class Service:
         await self.rebuilding.close()
         await self.writer.close()
         await self.readers.close()
+        await self.analysts.close()
         await self.probes.close()
         await self.store.close()
 
