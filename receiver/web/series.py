@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby, islice
 from typing import Any
 
@@ -105,6 +106,7 @@ def _asked(conn: sqlite3.Connection, call: Call) -> _Asked:
     assert from_ms is not None  # noqa: S101 # both have a default
     assert to_ms is not None  # noqa: S101
 
+    @cache  # edges of days cost as much as reading a week of them
     def cut(groups: int, interval: Interval = params.interval) -> Buckets:
         return buckets(from_ms, to_ms, interval, zone, groups, groups if params.basis is Basis.SEND else 0)
 
