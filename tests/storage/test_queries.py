@@ -140,7 +140,7 @@ def test_only_the_value_that_is_asked_is_read() -> None:
 
 
 def test_a_value_that_is_no_column_is_refused() -> None:
-    with pytest.raises(ValueError, match="^'1; --' is no column.$"):
+    with pytest.raises(ValueError, match=r"^'1; --' is no column\.$"):
         queries("reads.sql").with_value("campaigns_by_value", "1; --")
 
 
