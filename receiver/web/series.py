@@ -179,7 +179,7 @@ def _counted(conn: sqlite3.Connection, asked: _Asked) -> Iterator[SeriesRow]:
     numbers = None if asked.campaigns is None else list(asked.campaigns)
     wanted = SeriesQuery(clipped, asked.figures, numbers, asked.params.group_by, asked.params.basis)
     for row in series(conn, wanted):
-        yield row if row.bucket is None else row._replace(bucket=row.bucket + first)
+        yield row._replace(bucket=row.bucket + first) if first and row.bucket is not None else row
 
 
 class _Grid:
