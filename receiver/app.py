@@ -30,6 +30,7 @@ from receiver.reconcile.service import Reconciliation
 from receiver.reconcile.watch import alarm_counts
 from receiver.settings import Settings
 from receiver.storage.lock import DatabaseLock, Holder
+from receiver.storage.sqlite.connection import open_for_analysis
 from receiver.storage.sqlite.store import Readers, Store
 from receiver.web.access import Access
 from receiver.web.body import BodyReader
@@ -79,6 +80,7 @@ class Service:
     exports: Exports
     store: Store
     readers: Readers
+    analysts: Readers
     probes: Readers
     reconciliation: Reconciliation
     token: str
@@ -100,7 +102,7 @@ class Service:
         clock = clock or clock_of(settings)
         path = settings.database_path
         async with contextlib.AsyncExitStack() as opened:
-            store, readers, probes = await _opened(path, clock, opened)
+            store, readers, analysts, probes = await _opened(path, clock, opened)
             meters = Meters()
             writer = Writer(store, clock, _limits(settings), meters)
             body_reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
@@ -112,14 +114,14 @@ class Service:
                 Campaigns(readers, books, comparison),
                 Drift(readers, comparison),
                 Reconciliations(readers, reconciliation.reconciler),
-                Breakdowns(readers),
-                Explain(readers),
-                Events(readers),
+                Breakdowns(analysts),
+                Explain(analysts),
+                Events(analysts),
                 Quarantine(readers, Retrying(store, readers, writer, clock)),
                 Rebuild(rebuilding),
                 Operations(path, probes, writer, body_reader, meters),
-                Series(readers),
-                Summary(readers),
+                Series(analysts),
+                Summary(analysts),
             )
             access = Access(settings.access.analyst_digests, settings.access.admin_digests, token, own_addresses)
             request_ids = RequestIds()
@@ -149,6 +151,7 @@ class Service:
             exports,
             store,
             readers,
+            analysts,
             probes,
             reconciliation,
             token,
@@ -168,19 +171,24 @@ class Service:
         await self.rebuilding.close()
         await self.writer.close()
         await self.readers.close()
+        await self.analysts.close()
         await self.probes.close()
         await self.store.close()
 
 
-async def _opened(path: Path, clock: Clock, opened: contextlib.AsyncExitStack) -> tuple[Store, Readers, Readers]:
-    """The database for the writer, for analysts and for probes; `opened` closes them."""
+async def _opened(
+    path: Path, clock: Clock, opened: contextlib.AsyncExitStack
+) -> tuple[Store, Readers, Readers, Readers]:
+    """The database for the writer, for short questions, for long ones and for probes; `opened` closes them."""
     store = await Store.open(path, clock.now_ms(), lambda words: log.info("upgrading_database", detail=words))
     opened.push_async_callback(store.close)  # the thread of a connection left open keeps the process alive
-    readers = await Readers.open(path)
+    readers = await Readers.open(path)  # for what is short: a long question must not make it wait
     opened.push_async_callback(readers.close)
+    analysts = await Readers.open(path, opener=open_for_analysis)
+    opened.push_async_callback(analysts.close)
     probes = await Readers.open(path, count=1)  # analysts' queries must not make a probe wait
     opened.push_async_callback(probes.close)
-    return store, readers, probes
+    return store, readers, analysts, probes
 
 
 def _reconciliation(

@@ -10,7 +10,7 @@ import structlog
 
 from receiver.clock import Clock
 from receiver.ingest.writer import Writer
-from receiver.storage.sqlite.connection import connect, open_for_reading
+from receiver.storage.sqlite.connection import connect, open_for_analysis
 from receiver.storage.sqlite.recount import Progress, recount
 from receiver.storage.sqlite.store import Store
 
@@ -68,7 +68,7 @@ class Rebuilding:
 
     async def _rebuild(self, progress: Progress) -> int:
         # Its own connection: a recount takes longer than any read may.
-        connection = await connect(partial(open_for_reading, self._path))
+        connection = await connect(partial(open_for_analysis, self._path))
         try:
             counting = asyncio.ensure_future(connection.run(recount, progress))
             try:

@@ -19,11 +19,11 @@ from receiver.errors import InvalidParameterError, TooManyRowsError
 from receiver.figures import QUARTER_MS
 
 ROWS_MAX = 10_000
-_MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000
 _DAY_MS = 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MINUTE = timedelta(minutes=1)
 # Files beside the zones that name none, or a different one on every machine.
 _NO_ZONES = frozenset({"localtime", "posixrules", "Factory", "build/etc/localtime"})
 # A bucket's neighbours must be dates that Python knows, too.
@@ -222,8 +222,11 @@ def local_time(at_ms: int, zone: tzinfo) -> str:
 
     RFC 3339 knows no seconds in an offset, as many zones had them until about 1920: they are left out.
     """
-    offset = timezone(timedelta(minutes=_offset_ms(at_ms, zone) // _MINUTE_MS))
-    return _local(at_ms, offset).isoformat()
+    local = _local(at_ms, zone)
+    offset = local.utcoffset() or timedelta()
+    if offset % _MINUTE:
+        local = local.astimezone(timezone(offset // _MINUTE * _MINUTE))
+    return local.isoformat()
 
 
 def _local(at_ms: int, zone: tzinfo) -> datetime:

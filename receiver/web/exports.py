@@ -22,7 +22,7 @@ from starlette.types import Receive, Send
 from receiver.errors import QueryTimeoutError, UnavailableError
 from receiver.masking import all_masked, may_hold_address
 from receiver.storage.faults import Fault, classify
-from receiver.storage.sqlite.connection import Connection, connect, open_for_reading
+from receiver.storage.sqlite.connection import Connection, connect, open_for_analysis
 from receiver.storage.sqlite.recount import Progress
 from receiver.web.formats import Format, Lines, columns
 from receiver.web.operation import Call, Table
@@ -41,10 +41,13 @@ _RETRY_AFTER_S = 5
 class ExportLimits:
     """`at_once` counts exports being read and those on disk; others wait `wait_s` for one to end.
 
+    `read_at_once` of them are being read: more would not be ready sooner, and slow down what takes webhooks in.
+
     Reading may take `read_s`: an export is longer than any page. A client may take nothing for `stall_s`.
     """
 
     at_once: int = 4
+    read_at_once: int = 2
     wait_s: float = 5.0
     read_s: float = 300.0
     stall_s: float = 60.0
@@ -92,6 +95,7 @@ class Exports:
         self._limits = limits or ExportLimits()
         self._open_file = open_file or unnamed_file(path.parent)
         self._slots = asyncio.Semaphore(self._limits.at_once)
+        self._turns = asyncio.Semaphore(self._limits.read_at_once)
         self._draining = asyncio.Event()
         self._stalls: set[asyncio.Timeout] = set()
 
@@ -120,18 +124,18 @@ class Exports:
     async def _made(
         self, table: Table, call: Call, format_: Format, receive: Receive, open_file: OpenFile
     ) -> "Download":
-        await self._take_slot()
+        if self._draining.is_set():
+            raise _shutting_down()
+        limits = self._limits
+        await self._take(self._slots, f"{limits.at_once} exports are under way, and no more are made at once")
         spool = Spool(open_file)
         client = asyncio.ensure_future(_gone(receive))
         try:
-            connection = await connect(partial(open_for_reading, self._path))
+            await self._take(self._turns, f"{limits.read_at_once} exports are being read, and no more are at once")
             try:
-                progress = Progress()
-                work = connection.run(write_table, table, call, format_, spool.write, progress)
-                await self._finished(asyncio.ensure_future(work), connection, progress, client)
-                await asyncio.to_thread(spool.finish)
+                await self._read(partial(write_table, table=table, call=call, format_=format_), spool, client)
             finally:
-                await connection.close()
+                self._turns.release()
         except BaseException as error:
             client.cancel()
             spool.close()
@@ -142,15 +146,22 @@ class Exports:
             raise
         return Download(spool, client, self._slots, self._draining, self._stalls, self._limits.stall_s)
 
-    async def _take_slot(self) -> None:
-        if self._draining.is_set():
-            raise _shutting_down()
+    async def _take(self, places: asyncio.Semaphore, taken: str) -> None:
         try:
             async with asyncio.timeout(self._limits.wait_s):
-                await self._slots.acquire()
+                await places.acquire()
         except TimeoutError:
-            text = f"{self._limits.at_once} exports are under way, and no more are made at once; try again later."
-            raise UnavailableError(text, _RETRY_AFTER_S) from None
+            raise UnavailableError(f"{taken}; try again later.", _RETRY_AFTER_S) from None
+
+    async def _read(self, into: Callable[..., None], spool: Spool, client: "asyncio.Future[None]") -> None:
+        connection = await connect(partial(open_for_analysis, self._path))
+        try:
+            progress = Progress()
+            work = connection.run(into, write=spool.write, progress=progress)
+            await self._finished(asyncio.ensure_future(work), connection, progress, client)
+            await asyncio.to_thread(spool.finish)
+        finally:
+            await connection.close()
 
     async def _finished(
         self, work: "asyncio.Future[None]", connection: Connection, progress: Progress, client: "asyncio.Future[None]"

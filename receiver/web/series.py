@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby, islice
 from typing import Any
 
@@ -105,6 +106,7 @@ def _asked(conn: sqlite3.Connection, call: Call) -> _Asked:
     assert from_ms is not None  # noqa: S101 # both have a default
     assert to_ms is not None  # noqa: S101
 
+    @cache  # edges of days cost as much as reading a week of them
     def cut(groups: int, interval: Interval = params.interval) -> Buckets:
         return buckets(from_ms, to_ms, interval, zone, groups, groups if params.basis is Basis.SEND else 0)
 
@@ -174,7 +176,7 @@ def _counted(conn: sqlite3.Connection, asked: _Asked) -> Iterator[SeriesRow]:
     numbers = None if asked.campaigns is None else list(asked.campaigns)
     wanted = SeriesQuery(clipped, asked.figures, numbers, asked.params.group_by, asked.params.basis)
     for row in series(conn, wanted):
-        yield row if row.bucket is None else row._replace(bucket=row.bucket + first)
+        yield row._replace(bucket=row.bucket + first) if first and row.bucket is not None else row
 
 
 class _Grid:

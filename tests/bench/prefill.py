@@ -41,6 +41,18 @@ _SUMS = (
     f"INSERT INTO totals SELECT campaign, step, {_ONES}, 0, 0, 0 {_PLAIN} GROUP BY 1, 2",
     f"INSERT INTO totals SELECT campaign, -1, {_ONES}, 0, 0, 0 {_PLAIN} GROUP BY 1",
 )
+# The spans of campaigns: everything that the ledger knows of them.
+_SPANS = """
+    WITH ends AS (
+        SELECT campaign, min(sent_at) AS first, max(max(sent_at, coalesce(soft_at, hard_at, 0))) AS last
+        FROM messages GROUP BY campaign
+        UNION ALL
+        SELECT campaign, min(at), max(at) FROM replies GROUP BY campaign
+    )
+    UPDATE campaigns SET first_event_at = spans.first, last_event_at = spans.last
+    FROM (SELECT campaign, min(first) AS first, max(last) AS last FROM ends GROUP BY campaign) AS spans
+    WHERE id = spans.campaign
+"""
 
 
 def prefill(path: Path, messages: int, campaigns: int = 2000, seed: int = 1) -> None:
@@ -50,11 +62,11 @@ def prefill(path: Path, messages: int, campaigns: int = 2000, seed: int = 1) -> 
         conn.execute("PRAGMA synchronous = OFF")
         conn.execute("BEGIN")
         conn.executemany(
-            "INSERT INTO campaigns (id, campaign_id, first_event_at, last_event_at) VALUES (?, ?, ?, ?)",
-            [(n, f"camp_{n:05d}", BEGIN_MS, BEGIN_MS + DAY_MS) for n in range(1, campaigns + 1)],
+            "INSERT INTO campaigns (id, campaign_id) VALUES (?, ?)",
+            [(n, f"camp_{n:05d}") for n in range(1, campaigns + 1)],
         )
         special = list(_fill_messages(conn, messages, campaigns, random.Random(seed)))
-        for statement in _SUMS:
+        for statement in (*_SUMS, _SPANS):
             conn.execute(statement)
         _book(conn, special)
         set_contacted(conn, range(1, campaigns + 1))

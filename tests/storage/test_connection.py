@@ -1,6 +1,8 @@
 """Connections: what SQLite was told is what it does, and readers cannot write."""
 
+import os
 import sqlite3
+import sys
 import threading
 from contextlib import closing
 from functools import partial
@@ -9,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import StorageError
-from receiver.storage.sqlite.connection import _set, connect, open_for_reading, open_for_writing
+from receiver.storage.sqlite.connection import (
+    _set,
+    connect,
+    open_for_analysis,
+    open_for_reading,
+    open_for_writing,
+)
 from receiver.storage.sqlite.migrate import migrate
 
 
@@ -96,3 +104,16 @@ async def test_a_database_that_cannot_be_opened_leaves_no_thread_behind(tmp_path
         with pytest.raises(StorageError):
             await connect(partial(open_for_writing, path))
         assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+async def test_only_the_thread_of_an_analysts_connection_stands_back(path: Path) -> None:
+    def priority(_conn: sqlite3.Connection) -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    usual, standing_back = [await connect(partial(opener, path)) for opener in (open_for_reading, open_for_analysis)]
+    try:
+        assert await usual.run(priority) == os.getpriority(os.PRIO_PROCESS, 0) < await standing_back.run(priority)
+    finally:
+        await usual.close()
+        await standing_back.close()

@@ -133,6 +133,17 @@ def test_sums_that_are_not_asked_are_left_out() -> None:
     assert text.startswith("/* series */ SELECT NULL, sum(attempted), sum(starts)\nFROM series\nWHERE campaign IN (")
 
 
+def test_only_the_value_that_is_asked_is_read() -> None:
+    text = queries("reads.sql").with_value("campaigns_by_value", "bounce_rate")
+    assert "SELECT *, bounce_rate AS value FROM (" in text
+    assert "sent AS value" not in text
+
+
+def test_a_value_that_is_no_column_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^'1; --' is no column\.$"):
+        queries("reads.sql").with_value("campaigns_by_value", "1; --")
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 512, 513, 1500])
 def test_rows_of_many_keys_are_each_found_once(conn: sqlite3.Connection, count: int) -> None:
     keys = [index.to_bytes(16, "big") for index in range(count)]

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from io import FileIO
@@ -192,6 +193,30 @@ async def test_more_at_once_wait_and_then_are_told_to_come_again(path: Path) -> 
     assert caught.value.retry_after_s == 5
     first.close()
     assert (await finished(exports)).is_complete
+
+
+async def test_only_some_are_read_at_once(path: Path) -> None:
+    """One that is on its way to a slow client lets another be read; two are not read together."""
+    exports = Exports(path, ExportLimits(read_at_once=1, wait_s=0.05))
+    on_disk = await exports.make(many(4000), CALL, Format.CSV, Client().receive)
+    begun, more = threading.Event(), threading.Event()
+
+    def rows(conn: sqlite3.Connection, call: Call) -> Iterator[Mapping[str, Any]]:
+        begun.set()
+        more.wait(30)
+        yield from tables.EVENTS.rows(conn, call)
+
+    slow = Table("slow", EventsParams, tables.EVENTS.row, rows)
+    reading = asyncio.create_task(finished(exports, slow))
+    await asyncio.to_thread(begun.wait, 30)
+    with pytest.raises(UnavailableError) as caught:
+        await finished(exports)
+    assert str(caught.value) == "1 exports are being read, and no more are at once; try again later."
+    more.set()
+    assert (await reading).is_complete
+    assert (await finished(exports)).is_complete
+    on_disk.close()
+    assert exports._slots._value == ExportLimits().at_once
 
 
 async def test_small_exports_give_their_place_back_before_the_download(path: Path) -> None:

@@ -1,7 +1,10 @@
 """A question that takes too long is interrupted, even between its many statements, and leaves nothing behind."""
 
+import asyncio
 import sqlite3
+import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -24,7 +27,7 @@ async def test_a_slow_question_is_interrupted_and_the_next_one_answered(
     url = "/v1/series?interval=15m&from=-1d"
     for _ in range(3):
         with monkeypatch.context() as slow:
-            slow.setattr(api.service.readers, "_timeout_s", 0.01)
+            slow.setattr(api.service.analysts, "_timeout_s", 0.01)
             slow.setattr(series, "_asked", endless)
             found = await api.refused(url, 503)
         text = "The query took longer than 0.01 s; ask for less at once."
@@ -43,7 +46,24 @@ async def test_a_question_of_many_short_statements_is_interrupted_too(
             ).fetchone()
         return 1
 
-    readers: Readers = api.service.readers
+    readers: Readers = api.service.analysts
     monkeypatch.setattr(readers, "_timeout_s", 0.01)
     with pytest.raises(QueryTimeoutError):
         await readers.run(ask)
+
+
+async def test_long_questions_do_not_make_short_ones_wait(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = threading.Event()
+
+    def wait(_conn: sqlite3.Connection, _call: Call) -> dict[str, Any]:
+        more.wait(30)
+        return {}
+
+    monkeypatch.setattr(series, "_answer", wait)
+    await api.post(sent())
+    long = [asyncio.create_task(api.get("/v1/series")) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert (await api.get("/v1/campaigns")).status_code == 200
+    assert not any(question.done() for question in long)
+    more.set()
+    assert [answer.status_code for answer in await asyncio.gather(*long)] == [200] * 5

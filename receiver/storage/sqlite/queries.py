@@ -12,6 +12,7 @@ _ROW = re.compile(r"VALUES (\([^)]*\))")
 _ROWS_MAX = 32
 _SUM = re.compile(r",\s*sum\((\w+)\)")
 _ANY_OF = re.compile(r"IN \(SELECT value FROM json_each\((:\w+)\)\)")
+_VALUE = re.compile(r"\w+ AS value\b")
 _LIST = re.compile(r"\(:\w+\.\.\.\)")
 
 
@@ -27,6 +28,7 @@ class Queries:
         }
         self._lists: dict[tuple[str, int], str] = {}
         self._rows: dict[tuple[str, int], str] = {}
+        self._values: dict[tuple[str, str], str] = {}
         self._narrowed: dict[tuple[str, frozenset[str], bool], str] = {}
 
     def __getitem__(self, name: str) -> str:
@@ -53,6 +55,18 @@ class Queries:
             text = _SUM.sub(lambda found: found[0] if found[1] in columns else "", self._texts[name])
             text = _ANY_OF.sub(r"= \1", text) if of_one else text
             self._narrowed[name, columns, of_one] = text
+        return text
+
+    def with_value(self, name: str, column: str) -> str:
+        """The query with another column in place of its one `column AS value`: what is not asked is not computed.
+
+        Raises ValueError for what is no column's name.
+        """
+        if not column.isidentifier():
+            raise ValueError(f"{column!r} is no column.")
+        text = self._values.get((name, column))
+        if text is None:
+            text = self._values[name, column] = _VALUE.sub(f"{column} AS value", self._texts[name])
         return text
 
     def with_rows(self, name: str, length: int) -> str:

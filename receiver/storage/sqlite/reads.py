@@ -60,9 +60,12 @@ def campaign(conn: sqlite3.Connection, campaign_id: str) -> Row | None:
 
 def campaigns(conn: sqlite3.Connection, wanted: CampaignFilter) -> list[Row]:
     """A page of campaigns; `place` in each row is its sort value, for the cursor."""
-    name = "campaigns_by_id" if wanted.sort == "campaign_id" else "campaigns_by_value"
     values = {field: getattr(wanted, field) for field in CampaignFilter.__dataclass_fields__}
-    return conn.execute(_sql(name), values).fetchall()
+    if wanted.sort == "campaign_id":
+        text = _sql("campaigns_by_id")
+    else:
+        text = queries("reads.sql").with_value("campaigns_by_value", wanted.sort)
+    return conn.execute(text, values).fetchall()
 
 
 def steps(conn: sqlite3.Connection, campaign_number: int) -> list[Row]:

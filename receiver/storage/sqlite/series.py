@@ -111,6 +111,7 @@ class _Count:
         sources = (self._source(name, columns) for name, columns in tables.items())
         # Without a sum a query would give every quarter of an hour as a row.
         self._sources = [(text, asked) for text, asked in sources if asked]
+        self._unknown: dict[str, int | None] = {"starts": None} if wanted.basis is Basis.SEND else {}
         self._contacted = json.dumps(self._contacted_parts()) if "contacted" in wanted.figures else None
 
     def _source(self, name: str, columns: Sequence[str]) -> tuple[str, list[str]]:
@@ -131,12 +132,10 @@ class _Count:
             for group, contacted in self._conn.execute(self._sql["contacted"], values):
                 groups.setdefault(group, {})["contacted"] = contacted
         for group in sorted(groups, key=lambda number: number or 0):
-            row = tuple(self._value(groups[group], name) for name in self._wanted.figures)
+            counted: Mapping[str, int | None] = {**groups[group], **self._unknown}
+            row = tuple([counted.get(name, 0) for name in self._wanted.figures])
             if any(row):
                 yield SeriesRow(bucket, self._shown(group), row)
-
-    def _value(self, counted: Mapping[str, int], name: str) -> int | None:
-        return None if name == "starts" and self._wanted.basis is Basis.SEND else counted.get(name, 0)
 
     def _shown(self, group: int | None) -> int | None:
         return step_in(group) if self._wanted.group is Group.STEP and group is not None else group

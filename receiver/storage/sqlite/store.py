@@ -11,7 +11,13 @@ from receiver.errors import QueryTimeoutError, StorageError
 from receiver.leadterra.payloads import Parser
 from receiver.storage.deliveries import Delivery, Outcome, Refusals, Stretch
 from receiver.storage.faults import Fault, classify
-from receiver.storage.sqlite.connection import Connection, connect, open_for_reading, open_for_writing
+from receiver.storage.sqlite.connection import (
+    Connection,
+    connect,
+    open_for_analysis,
+    open_for_reading,
+    open_for_writing,
+)
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import Tell, in_silence, migrate
 from receiver.storage.sqlite.recount import Correction, correct
@@ -98,7 +104,7 @@ class Store:
 
     async def measure_spans(self) -> Measured:
         """The true spans of campaigns that may have become too wide; reads beside the writer."""
-        connection = await connect(partial(open_for_reading, self.path))
+        connection = await connect(partial(open_for_analysis, self.path))
         try:
             return await connection.run(measure_spans)
         finally:
@@ -118,7 +124,11 @@ def _prepare(conn: sqlite3.Connection, path: Path, now_ms: int, tell: Tell) -> L
 
 
 class Readers:
-    """A few read-only connections, each with its own thread; a read that takes too long is interrupted."""
+    """A few read-only connections, each with its own thread; a read that takes too long is interrupted.
+
+    More of them answer no more questions in a second: they take turns at the interpreter, and the event loop and the
+    writer wait for all of them.
+    """
 
     def __init__(self, connections: list[Connection], timeout_s: float) -> None:
         self._all = connections
@@ -128,11 +138,17 @@ class Readers:
         self._timeout_s = timeout_s
 
     @classmethod
-    async def open(cls, path: Path, count: int = 3, timeout_s: float = 5.0) -> "Readers":
+    async def open(
+        cls,
+        path: Path,
+        count: int = 2,
+        timeout_s: float = 5.0,
+        opener: Callable[[Path], sqlite3.Connection] = open_for_reading,
+    ) -> "Readers":
         connections: list[Connection] = []
         try:
             while len(connections) < count:
-                connections.append(await connect(partial(open_for_reading, path)))
+                connections.append(await connect(partial(opener, path)))
         except BaseException:
             for connection in connections:
                 await connection.close()

@@ -11,29 +11,24 @@ SELECT * FROM campaign_rows WHERE campaign_id = :campaign_id
 SELECT campaign_rows.*, page.place AS place FROM (
 SELECT id, place FROM (
     SELECT *, CASE WHEN :descending THEN -value ELSE value END AS place FROM (
-        SELECT *, CASE :sort
-            WHEN 'last_event_at' THEN last_event_at
-            WHEN 'sent' THEN sent WHEN 'attempted' THEN attempted WHEN 'accepted' THEN accepted
-            WHEN 'contacted' THEN CASE WHEN sent_before > 0 THEN NULL ELSE contacted END
-            WHEN 'bounced' THEN bounced WHEN 'bounced_hard' THEN bounced_hard
-            WHEN 'bounced_soft' THEN bounced_soft WHEN 'replies' THEN replies WHEN 'replied' THEN replied
-            WHEN 'replied_human' THEN replied_human WHEN 'starts' THEN starts
-            WHEN 'bounce_rate' THEN CASE
-                WHEN sent_before > 0 THEN CASE WHEN sent > 0 THEN (sent - accepted) * 1.0 / sent END
-                WHEN attempted > 0 THEN bounced * 1.0 / attempted END
-            WHEN 'hard_bounce_rate' THEN CASE
-                WHEN sent_before > 0 THEN CASE WHEN sent > 0 THEN (bounced_hard - (
-                    SELECT count(*) FROM messages WHERE messages.campaign = campaign_rows.id AND sent_at IS NULL
-                    AND hard_at IS NOT NULL)) * 1.0 / sent END
-                WHEN attempted > 0 THEN bounced_hard * 1.0 / attempted END
-            WHEN 'reply_rate' THEN CASE
-                WHEN sent_before > 0 THEN NULL WHEN accepted > 0 THEN replied * 1.0 / accepted END
-            WHEN 'lead_reply_rate' THEN CASE
-                WHEN sent_before > 0 THEN NULL WHEN contacted > 0 THEN replied * 1.0 / contacted END
-            WHEN 'human_reply_rate' THEN CASE
-                WHEN sent_before > 0 THEN NULL WHEN contacted > 0 THEN replied_human * 1.0 / contacted END
-            END AS value
-        FROM campaign_rows
+        SELECT *, sent AS value FROM (
+            SELECT id, campaign_id, name, status, first_event_at, last_event_at, sent, attempted, accepted, bounced,
+                   bounced_hard, bounced_soft, replies, replied, replied_human, starts,
+                   CASE WHEN sent_before > 0 THEN NULL ELSE contacted END AS contacted,
+                   CASE WHEN sent_before > 0 THEN CASE WHEN sent > 0 THEN (sent - accepted) * 1.0 / sent END
+                        WHEN attempted > 0 THEN bounced * 1.0 / attempted END AS bounce_rate,
+                   CASE WHEN sent_before > 0 THEN CASE WHEN sent > 0 THEN (bounced_hard - (
+                            SELECT count(*) FROM messages WHERE messages.campaign = campaign_rows.id
+                            AND sent_at IS NULL AND hard_at IS NOT NULL)) * 1.0 / sent END
+                        WHEN attempted > 0 THEN bounced_hard * 1.0 / attempted END AS hard_bounce_rate,
+                   CASE WHEN sent_before > 0 THEN NULL
+                        WHEN accepted > 0 THEN replied * 1.0 / accepted END AS reply_rate,
+                   CASE WHEN sent_before > 0 THEN NULL
+                        WHEN contacted > 0 THEN replied * 1.0 / contacted END AS lead_reply_rate,
+                   CASE WHEN sent_before > 0 THEN NULL
+                        WHEN contacted > 0 THEN replied_human * 1.0 / contacted END AS human_reply_rate
+            FROM campaign_rows
+        )
     )
 )
 WHERE (:status IS NULL OR :status = status)
