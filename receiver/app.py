@@ -36,10 +36,13 @@ from receiver.web.access import Access
 from receiver.web.body import BodyReader
 from receiver.web.breakdowns import Breakdowns
 from receiver.web.campaigns import Campaigns
+from receiver.web.connections import ConnectionLimits, Connections
+from receiver.web.descriptors import provide
 from receiver.web.drift import Drift
 from receiver.web.events import Events
 from receiver.web.explain import Explain
 from receiver.web.exports import Exports
+from receiver.web.newcomer import protocols
 from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
 from receiver.web.rebuild import Rebuild
@@ -57,8 +60,6 @@ log = structlog.get_logger()
 _LOCK_WAIT_S = 30.0
 _LOCK_POLL_S = 0.1
 _BACKLOG = 2048
-# Longer than the sender's pause between two bursts, so that its connections are not opened anew each time.
-_KEEP_ALIVE_S = 65
 # Few objects of a request survive it: collecting young ones rarely costs no memory and saves a tenth of the time.
 _GC_THRESHOLDS = (50_000, 20, 50)
 
@@ -83,6 +84,7 @@ class Service:
     analysts: Readers
     probes: Readers
     reconciliation: Reconciliation
+    connections: Connections
     token: str
     shutdown_timeout_s: float
 
@@ -94,10 +96,12 @@ class Service:
         own_addresses: frozenset[str] = frozenset(),
         clock: Clock | None = None,
         leadterra: httpx.AsyncBaseTransport | None = None,
+        limits: ConnectionLimits | None = None,
     ) -> "Service":
         """Opens the database and starts the writer. The caller holds the database's lock.
 
-        `clock` is the one that the settings ask for unless given; `leadterra` replaces the network to its API.
+        `clock` and `limits` are those that the settings ask for unless given; `leadterra` replaces the network to
+        its API.
         """
         clock = clock or clock_of(settings)
         path = settings.database_path
@@ -154,6 +158,7 @@ class Service:
             analysts,
             probes,
             reconciliation,
+            Connections(limits or ConnectionLimits(provide(settings.server.max_connections)), meters),
             token,
             settings.server.shutdown_timeout_s,
         )
@@ -317,7 +322,8 @@ async def listening(
     settings: Settings, service: Service, listener: socket.socket
 ) -> AsyncIterator[asyncio.Task[None]]:
     """The service behind a bound address, as the task that serves; drained when the block ends. Closing is left."""
-    server = _Server(_config(settings, service.app))
+    server = _Server(_config(settings, service.app, service.connections))
+    service.connections.start()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started and not serving.done():  # noqa: ASYNC110 # uvicorn has no event to wait for
@@ -327,6 +333,7 @@ async def listening(
         service.drain()
         server.should_exit = True
         await serving
+        service.connections.close()
 
 
 async def _until_stopped(stop: asyncio.Event, failed: asyncio.Event, serving: asyncio.Task[None]) -> None:
@@ -337,11 +344,11 @@ async def _until_stopped(stop: asyncio.Event, failed: asyncio.Event, serving: as
         wait.cancel()
 
 
-def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+def _config(settings: Settings, app: ASGIApp, connections: Connections) -> uvicorn.Config:
     server = settings.server
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=protocols(connections),  # type: ignore[arg-type] # it is only called
         lifespan="off",
         ws="none",
         log_config=None,
@@ -350,7 +357,6 @@ def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         proxy_headers=bool(server.trusted_proxies),
         forwarded_allow_ips=list(server.trusted_proxies),
         root_path=server.root_path,
-        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(server.shutdown_timeout_s)),
     )
 

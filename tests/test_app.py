@@ -21,9 +21,11 @@ from receiver import app
 from receiver.app import Service, clock_of, serve
 from receiver.clock import SimulatedClock, SystemClock
 from receiver.errors import CommandError, StorageError
+from receiver.ingest.meters import Meters
 from receiver.leadterra.signature import sign
 from receiver.settings import Settings, load
 from receiver.storage.lock import DatabaseLock, Holder
+from receiver.web.connections import ConnectionLimits, Connections
 from tests.web.conftest import sent
 
 Stop = Callable[[Service], Awaitable[None]]
@@ -225,7 +227,7 @@ def test_a_name_that_is_none_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None
 def test_uvicorn_adds_nothing_of_its_own(tmp_path: Path) -> None:
     async def nothing(*_: object) -> None: ...
 
-    config = app._config(settings_of(tmp_path), nothing)
+    config = app._config(settings_of(tmp_path), nothing, Connections(ConnectionLimits(), Meters()))
     assert (config.access_log, config.server_header, config.proxy_headers) == (False, False, False)
     assert (config.log_config, config.lifespan, config.timeout_graceful_shutdown) == (None, "off", 10)
 
@@ -234,6 +236,6 @@ def test_only_named_proxies_are_believed(tmp_path: Path) -> None:
     async def nothing(*_: object) -> None: ...
 
     environ = {"RECEIVER_SERVER__TRUSTED_PROXIES": '["192.0.2.1"]', "RECEIVER_SERVER__SHUTDOWN_TIMEOUT_S": "0.2"}
-    config = app._config(settings_of(tmp_path, **environ), nothing)
+    config = app._config(settings_of(tmp_path, **environ), nothing, Connections(ConnectionLimits(), Meters()))
     assert (config.proxy_headers, config.forwarded_allow_ips) == (True, ["192.0.2.1"])
     assert config.timeout_graceful_shutdown == 1

@@ -19,6 +19,15 @@ OUTCOMES = (
     "internal",
     "gone",
 )
+# Why a connection was ended by us before its client was done.
+CONNECTION_REFUSALS = (
+    "header_timeout",
+    "header_too_large",
+    "invalid_request",
+    "too_many_connections",
+    "unread_body",
+    "untaken_answer",
+)
 # How a run of reconciliation can end.
 RUNS = ("ok", "partial", "failed", "aborted")
 FIGURES = ("sent", "bounced", "replied")
@@ -91,9 +100,17 @@ class Meters:
         self.unattributed = Gauge(
             "receiver_bounced_unattributed", "Bounced messages that count in no campaign.", registry=self.registry
         )
+        self.connections = Gauge("receiver_connections", "Connections that are open.", registry=self.registry)
+        self._connection_refusals = Counter(
+            "receiver_connections_refused",
+            "Connections that were ended before their client was done, by why.",
+            ["reason"],
+            registry=self.registry,
+        )
         for status in RUNS:
             self._runs.labels(status)
         self._outcomes = dict.fromkeys(OUTCOMES, 0)
+        self._refusals = dict.fromkeys(CONNECTION_REFUSALS, 0)
         self._last_delivery_ms = 0
         self.arrivals: dict[str, int] = {}
         self.rejected: Rejected | None = None
@@ -124,6 +141,10 @@ class Meters:
             self.rejected = Rejected(1, now_ms)
         else:
             self.rejected.count += 1
+
+    def refuse_connection(self, reason: str) -> None:
+        """A connection was ended; `reason` is one of CONNECTION_REFUSALS. Folded in when it is read."""
+        self._refusals[reason] += 1
 
     def show_alarms(self, counts: Mapping[str, int]) -> None:
         """How many alarms of each code are not over."""
@@ -157,5 +178,8 @@ class Meters:
         for outcome, count in self._outcomes.items():
             self._deliveries.labels(outcome).inc(count)
             self._outcomes[outcome] = 0
+        for reason, count in self._refusals.items():
+            self._connection_refusals.labels(reason).inc(count)
+            self._refusals[reason] = 0
         self._last_delivery.set(self._last_delivery_ms / 1000)
         return generate_latest(self.registry)

@@ -71,8 +71,9 @@ def described(operations: Sequence[Operation], webhook_path: str, root_path: str
             "title": "leadterra-receiver",
             "version": __version__,
             "description": "Takes Leadterra's webhooks in and serves figures that say how far they can be trusted. "
-            "HEAD is GET without the body, and without the length of long CSV and NDJSON; "
-            "OPTIONS says what a path allows.",
+            "HEAD is GET without the body, and without the length of long CSV and NDJSON; OPTIONS says what a path "
+            "allows. Any connection may be ended with a Problem of its own: 400 `invalid_request`, "
+            "408 `header_timeout`, 431 `header_too_large`, 503 `unavailable`.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": root_path or "/"}],
