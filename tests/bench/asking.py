@@ -5,6 +5,7 @@
 
 import argparse
 import http.client
+import os
 import re
 import shutil
 import sqlite3
@@ -76,6 +77,7 @@ def serving(database: Path, parent: Path) -> Iterator[tuple[Running, int]]:
     """The receiver on a copy of a database, and the end of what that holds."""
     folder = Path(tempfile.mkdtemp(dir=parent))
     shutil.copy(database, folder / "bench.db")
+    os.sync()  # else the copy is still being written while the first questions are asked
     with closing(sqlite3.connect(folder / "bench.db")) as conn:
         end_ms = conn.execute("SELECT max(sent_at) FROM messages").fetchone()[0]
     with receiver(folder) as running:
