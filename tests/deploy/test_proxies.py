@@ -204,9 +204,10 @@ def test_it_is_the_proxys_address_behind_one_that_is_not(start: Start) -> None:
 
 
 def test_too_long_a_body_is_refused_by_the_receiver_which_counts_it(start: Start) -> None:
-    proxy, server = start(server__body_limit_bytes=65_536)
-    status, _, body = proxy.post(b"x" * 5_000_000)
-    assert (status, json.loads(body)["code"]) == (413, "body_too_large")
+    """It closes on a body that it will not read; a proxy that still sends may lose its answer to that: 502."""
+    proxy, server = start()
+    status, _, _ = proxy.post(b"x" * (FIELDS["server.body_limit_bytes"].default + 1))
+    assert status in (413, 502)
     assert b'receiver_deliveries_total{outcome="body_too_large"} 1.0' in server.get("/metrics").body
 
 

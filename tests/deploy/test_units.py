@@ -25,7 +25,7 @@ INSTALLED = "/opt/leadterra-receiver/bin/leadterra-receiver"
 SCRIPT = Path(sys.executable).with_name("leadterra-receiver")
 # More than databases, log and requests to Leadterra need besides the connections.
 FILES_BESIDES = 1000
-# Ours to see to; 0 is a service that no other part of the system could harm.
+# What is left is the network and sockets, which it is for; versions of systemd weigh a little differently.
 EXPOSURE_MAX = 1.2
 
 
