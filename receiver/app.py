@@ -32,6 +32,7 @@ from receiver.settings import Settings
 from receiver.storage.lock import DatabaseLock, Holder
 from receiver.storage.sqlite.connection import open_for_analysis
 from receiver.storage.sqlite.store import Readers, Store
+from receiver.supervisor import Supervisor
 from receiver.web.access import Access
 from receiver.web.body import BodyReader
 from receiver.web.breakdowns import Breakdowns
@@ -306,6 +307,7 @@ async def _serve(settings: Settings, lock: DatabaseLock, listener: socket.socket
     token = secrets.token_urlsafe(32)
     url = _url(listener)
     own = frozenset({listener.getsockname()[0]})
+    supervisor = Supervisor(os.environ, os.getpid())
     service = await Service.open(settings, token, own)
     try:
         async with listening(settings, service, listener) as serving:
@@ -315,7 +317,8 @@ async def _serve(settings: Settings, lock: DatabaseLock, listener: socket.socket
             gc.freeze()
             gc.set_threshold(*_GC_THRESHOLDS)
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
-            await _until_stopped(stop, service.writer.failed, serving)
+            async with supervisor.told(service.writer.heartbeat.is_alive, settings.server.shutdown_timeout_s):
+                await _until_stopped(stop, service.writer.failed, serving)
     finally:
         await service.close()
     return 1 if service.writer.failed.is_set() else 0
