@@ -108,11 +108,10 @@ class Probes:
             nonce, expires_at, mac = str(data["nonce"]), int(data["expires_at"]), bytes.fromhex(data["mac"])
         except (ValueError, TypeError, KeyError, OverflowError):
             return None
+        if not hmac.compare_digest(_mac(self._key, nonce, expires_at), mac):
+            return None
         now = self._now_ms()
-        if (
-            not hmac.compare_digest(_mac(self._key, nonce, expires_at), mac)
-            or not now < expires_at <= now + _VALID_MS
-        ):
+        if not now < expires_at <= now + _VALID_MS:
             return None
         self._answered = {each: until for each, until in self._answered.items() if until > now}
         if nonce in self._answered:

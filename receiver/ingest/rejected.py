@@ -63,6 +63,7 @@ class RejectedBodies:
                 heads = await (await self._opened()).heads()
             except (sqlite3.Error, StorageError) as error:
                 self._complain(error)
+                self._stop.set()  # what is in it is not known, so nothing can be added
             else:
                 for head in heads:
                     self._next_id = head.id + 1
@@ -109,7 +110,7 @@ class RejectedBodies:
             count += len(meant)
         await self._write()
         if self._failing:
-            raise StorageError(f"The file '{self._path}' cannot be written; see the log, and erase again.")
+            raise StorageError(f"The file '{self._path}' cannot be used; see the log, and erase again.")
         return count
 
     async def close(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from receiver.errors import StorageError
 from receiver.events import Event
 from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.sample import KEPT_MS, Sample
@@ -227,18 +228,32 @@ async def test_more_than_may_wait_is_dropped(ingest: Ingest, monkeypatch: pytest
 
 
 async def test_a_file_that_takes_nothing_is_told_once_and_harms_nobody(ingest: Ingest) -> None:
-    rejected_path(ingest.database).mkdir()
-    with capture_logs() as lines:
-        async with opened(ingest) as rejected:
-            offer(rejected, ingest, sent("m1"))
-            await rejected._write()
-            offer(rejected, ingest, sent("m1"))
-            await rejected._write()
-            with pytest.raises(Exception, match="cannot be written"):
-                await rejected.erase(lambda _: True)
+    path = rejected_path(ingest.database)
+    async with opened(ingest) as rejected:
+        offer(rejected, ingest, sent("m1"))
+        await rejected._write()
+        with capture_logs() as lines, closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            for _ in range(2):
+                offer(rejected, ingest, sent("m2"))
+                await rejected._write()
+            assert await ingest.deliver(sent("m2")) is Outcome.STORED
+        offer(rejected, ingest, sent("m3"))
     assert [line["event"] for line in lines] == ["rejected_bodies_not_kept"]
-    assert outcomes(ingest) == {"kept": 2, "dropped": 2}
-    assert await ingest.deliver(sent("m1")) is Outcome.STORED
+    assert outcomes(ingest) == {"kept": 4, "dropped": 2}
+    assert kept(ingest) == [sent("m1"), sent("m3")]
+
+
+async def test_what_cannot_be_erased_is_told(ingest: Ingest) -> None:
+    async with opened(ingest) as rejected:
+        offer(rejected, ingest, sent())
+        await rejected._write()
+        with closing(sqlite3.connect(rejected_path(ingest.database), isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM rejected").fetchall()  # a reader, beside whom nothing is committed
+            with pytest.raises(StorageError, match="cannot be used; see the log, and erase again"):
+                await rejected.erase(lambda _: True)
+    assert kept(ingest) == []
 
 
 async def test_another_programs_file_is_left_alone(ingest: Ingest) -> None:
@@ -247,6 +262,7 @@ async def test_another_programs_file_is_left_alone(ingest: Ingest) -> None:
         async with opened(ingest) as rejected:
             offer(rejected, ingest, sent())
     assert rejected_path(ingest.database).read_bytes() == b"precious"
+    assert [line["event"] for line in lines] == ["rejected_bodies_not_kept"]
     assert lines[0]["error"].endswith("is not a file of this program; move it away.")
 
 

@@ -25,6 +25,7 @@ _MAGIC = b"SQLite format 3\0"
 _ID_AT = 68
 _ID = APPLICATION_ID.to_bytes(4, "big")
 _HEADER_BYTES = 100
+_BUSY_TIMEOUT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _open(path: Path) -> sqlite3.Connection:
     if not is_new and not _is_ours(path):
         raise StorageError(f"'{path}' is not a file of this program; move it away.")
     path.chmod(0o600)
-    conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_TIMEOUT_S)
     try:
         # What is deleted is overwritten, and the file shrinks; no write-ahead log keeps a copy.
         conn.execute("PRAGMA secure_delete=ON").fetchone()
