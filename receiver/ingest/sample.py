@@ -7,7 +7,7 @@ do the earlier ones of the same: the newest give way, because the sender itself 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address
 from operator import attrgetter
 
 from receiver.events import EVENT_NAMES
@@ -20,10 +20,12 @@ KEPT_MS = 86_400_000
 BODY_MAX_BYTES = 65_536
 
 _HOUR_MS = 3_600_000
-# Senders are put into so many groups: one who has many addresses does not make it slow, nor everybody small.
-_GROUPS = 256
+# So many senders of an hour have a share of their own, all others one of so many together: whoever has many addresses
+# does not make it slow, nor everybody small.
+_SENDERS = 32
+_GROUPS = 32
 # Whoever holds an IPv6 network, or a rack of IPv4 addresses, is one sender.
-_PREFIX_4, _PREFIX_6 = 24, 64
+_HOST_BITS_4, _HOST_BITS_6 = 8, 64
 # A row takes whole pages of the file, of which about 4,000 bytes are its own.
 _PAGE_BYTES, _PAGE_HOLDS = 4096, 4000
 
@@ -40,7 +42,7 @@ def looks_like_an_event(body: bytes) -> bool:
 
 @dataclass(slots=True)
 class _Share:
-    """What one group of senders has brought in one hour, oldest first; `bytes` on the disk."""
+    """What one sender, or one group of them, has brought in one hour, oldest first; `bytes` on the disk."""
 
     bytes: int = 0
     heads: list[RejectedHead] = field(default_factory=list)
@@ -52,11 +54,18 @@ class _Share:
 
 @dataclass(slots=True)
 class _Hour:
-    """What came in one hour, by group of senders."""
+    """What came in one hour, by sender, or by number of a group of senders."""
 
     bytes: int = 0
     bodies: int = 0
-    shares: dict[int, _Share] = field(default_factory=dict)
+    shares: dict[str | int, _Share] = field(default_factory=dict)
+
+    def place(self, peer: str | None) -> str | int:
+        """Where a sender belongs. Which group nobody can choose: each process has hashes of its own."""
+        network = _network(peer)
+        if network in self.shares or len(self.shares) < _SENDERS:
+            return network
+        return hash(network) % _GROUPS
 
 
 class Sample:
@@ -69,6 +78,7 @@ class Sample:
         self._bytes_max = bytes_max
         self._hours: dict[int, _Hour] = {}
         self._heads: dict[int, RejectedHead] = {}
+        self._places: dict[int, str | int] = {}
         self._digests: set[bytes] = set()
 
     def __iter__(self) -> Iterator[RejectedHead]:
@@ -85,7 +95,8 @@ class Sample:
     def add(self, head: RejectedHead) -> list[RejectedHead]:
         """Those that give way to this one; it may be itself."""
         hour = self._hours.setdefault(_hour(head), _Hour())
-        hour.shares.setdefault(_group(head.peer), _Share()).heads.append(head)
+        place = self._places[head.id] = hour.place(head.peer)
+        hour.shares.setdefault(place, _Share()).heads.append(head)
         self._heads[head.id] = head
         self._digests.add(head.digest)
         self._count(head, 1)
@@ -97,14 +108,15 @@ class Sample:
 
     def remove(self, head: RejectedHead) -> None:
         """Forget one that is kept."""
+        self._count(head, -1)
+        place = self._places.pop(head.id)
         shares = self._hours[_hour(head)].shares
-        heads = shares[_group(head.peer)].heads
+        heads = shares[place].heads
         heads.pop(-1 if heads[-1].id == head.id else heads.index(head))
         del self._heads[head.id]
         self._digests.discard(head.digest)
-        self._count(head, -1)
         if not heads:
-            del shares[_group(head.peer)]
+            del shares[place]
         if not shares:
             del self._hours[_hour(head)]
 
@@ -114,7 +126,7 @@ class Sample:
 
     def _count(self, head: RejectedHead, sign: int) -> None:
         hour, size = self._hours[_hour(head)], sign * on_disk(head.size)
-        hour.shares[_group(head.peer)].bytes += size
+        hour.shares[self._places[head.id]].bytes += size
         hour.bytes += size
         hour.bodies += sign
         self.bytes += size
@@ -138,13 +150,13 @@ def _hour(head: RejectedHead) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _group(peer: str | None) -> int:
-    """The group of a sender's network; which one nobody can choose, because each process has hashes of its own."""
+def _network(peer: str | None) -> str:
+    """The network that an address belongs to; what is no address stands for itself."""
     try:
         address = ip_address(peer or "")
     except ValueError:
-        return hash(peer) % _GROUPS
+        return peer or ""
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    prefix = _PREFIX_4 if address.version == 4 else _PREFIX_6
-    return hash(str(ip_network((address, prefix), strict=False))) % _GROUPS
+    host_bits = _HOST_BITS_4 if address.version == 4 else _HOST_BITS_6
+    return f"{address.version}/{int(address) >> host_bits}"

@@ -61,6 +61,7 @@ def test_a_flood_from_many_networks_leaves_other_hours_alone() -> None:
         sample.add(head(number, f"10.{number % 250}.{number // 250}.1", hour=2))
     assert len(kept(sample)) == 400
     assert sample.bodies == 1000
+    assert max(len(hour.shares) for hour in sample._hours.values()) == 64
 
 
 @pytest.mark.parametrize("addresses", [("198.51.100.{}", 250), ("2001:db8:0:1::{:x}", 60_000)])
@@ -84,7 +85,7 @@ def test_bytes_are_shared_likewise() -> None:
     assert sample.bytes <= 100 * on_disk(300)
 
 
-@pytest.mark.parametrize("peer", [None, "", "unix:", "::ffff:192.0.2.1", "fe80::1%eth0"])
+@pytest.mark.parametrize("peer", [None, "", "unix:", "::1", "::ffff:192.0.2.1", "fe80::1%eth0", "1.2.3.4:5"])
 def test_any_peer_will_do(peer: str | None) -> None:
     sample = Sample()
     one = RejectedHead(1, 0, peer, b"d", 10)
