@@ -210,6 +210,10 @@ class RejectedBodies:
                 ids = {row.id for row, _ in signed}
                 self._remove([head for head in chunk if head.id in ids])
                 self._wake.set()
+        except UnavailableError:
+            log.warning(
+                "rejected_bodies_not_taken_in", detail="The database took nothing; the next start tries again."
+            )
         except Exception as error:  # nobody awaits this task; what is left is tried at the next start
             log.error("rejected_bodies_not_taken_in", exc_info=error)
         self._meters.rejected_body("taken_in", outcomes.total())

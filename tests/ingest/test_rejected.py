@@ -158,6 +158,32 @@ async def test_while_the_database_takes_nothing_it_waits(ingest: Ingest, monkeyp
     assert ingest.rows("SELECT count(*) FROM journal") == [(1,)]
 
 
+async def test_a_stop_while_the_database_takes_nothing_leaves_them_to_the_next_start(ingest: Ingest) -> None:
+    async with opened(ingest) as rejected:
+        offer(rejected, ingest, sent())
+        await rejected._write()
+        with ingest.locked(), capture_logs() as lines:
+            rejected.begin_taking_in([(LATE, 1)], ingest.store.parser, ingest.writer)
+            await until(lambda: "database_locked" in [line["event"] for line in lines])
+            await rejected.close()
+    assert ("rejected_bodies_not_taken_in", "warning") in [(line["event"], line["log_level"]) for line in lines]
+    assert kept(ingest) == [sent()]
+    await take_in(ingest)
+    assert ingest.rows("SELECT sum(sent) FROM totals WHERE step = -1") == [(1,)]
+
+
+async def test_a_file_that_cannot_be_read_on_the_way_is_told(ingest: Ingest) -> None:
+    async with opened(ingest) as rejected:
+        offer(rejected, ingest, sent())
+        await rejected._write()
+        with closing(sqlite3.connect(rejected_path(ingest.database))) as other:
+            other.execute("DROP TABLE rejected")
+        with capture_logs() as lines:
+            rejected.begin_taking_in([(LATE, 1)], ingest.store.parser, ingest.writer)
+            await rejected._tasks[-1]
+    assert [(line["event"], line["log_level"]) for line in lines] == [("rejected_bodies_not_taken_in", "error")]
+
+
 class RefusingStore(Store):
     """A real store that cannot take the event of one message."""
 
