@@ -23,8 +23,11 @@ from receiver.errors import CommandError
 from receiver.ingest.books import StoreBooks
 from receiver.ingest.intake import Intake
 from receiver.ingest.meters import Meters
+from receiver.ingest.probe import Probes
 from receiver.ingest.quarantine import Retrying
 from receiver.ingest.rebuild import Rebuilding
+from receiver.ingest.rejected import RejectedBodies
+from receiver.ingest.setup import next_step
 from receiver.ingest.writer import Limits, Writer
 from receiver.reconcile.service import Reconciliation
 from receiver.reconcile.watch import alarm_counts
@@ -48,9 +51,10 @@ from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
 from receiver.web.rebuild import Rebuild
 from receiver.web.reconciliations import Reconciliations
+from receiver.web.registrations import Registrations
 from receiver.web.request_id import RequestIds
 from receiver.web.resource import Surroundings
-from receiver.web.routes import Handlers, router, table
+from receiver.web.routes import WEBHOOK_PATH, Handlers, router, table
 from receiver.web.series import Series
 from receiver.web.standing import Comparison
 from receiver.web.summary import Summary
@@ -82,6 +86,7 @@ class Service:
     writer: Writer
     reader: BodyReader
     rebuilding: Rebuilding
+    rejected: RejectedBodies
     exports: Exports
     store: Store
     readers: Readers
@@ -90,6 +95,7 @@ class Service:
     reconciliation: Reconciliation
     connections: Connections
     token: str
+    missing: str | None
     shutdown_timeout_s: float
 
     @classmethod
@@ -130,6 +136,7 @@ class Service:
                 Operations(path, probes, writer, body_reader, meters),
                 Series(analysts),
                 Summary(analysts),
+                Registrations(books),
             )
             access = Access(settings.access.analyst_digests, settings.access.admin_digests, token, own_addresses)
             request_ids = RequestIds()
@@ -145,17 +152,36 @@ class Service:
                 show_recipients=settings.access.show_recipients,
             )
             keys = settings.webhook.hmac_keys
-            known = list(zip(keys, await store.secret_ids(keys, clock.now_ms()), strict=True))
-            webhook = Webhook(known, store.parser, writer, body_reader, clock, meters, request_ids)
-            app = router(webhook, table(handlers, settings.server.root_path), surroundings)
+            secret_ids = await store.secret_ids(keys, clock.now_ms())
+            signers = list(zip(keys, secret_ids, strict=True))
+            rejected = RejectedBodies(path, clock, meters)
+            opened.push_async_callback(rejected.close)
+            webhook = Webhook(
+                signers,
+                store.parser,
+                writer,
+                body_reader,
+                clock,
+                meters,
+                request_ids,
+                rejected,
+                Probes(token),
+            )
+            app = router(
+                webhook, table(handlers, settings.server.public_url or settings.server.root_path), surroundings
+            )
             await writer.start()
+            await rejected.start()
+            rejected.begin_taking_in(signers, store.parser, writer)
             await reconciliation.start()
+            missing = await readers.run(next_step, settings, secret_ids, WEBHOOK_PATH)
             opened.pop_all()
         return cls(
             app,
             writer,
             body_reader,
             rebuilding,
+            rejected,
             exports,
             store,
             readers,
@@ -164,6 +190,7 @@ class Service:
             reconciliation,
             Connections(limits or ConnectionLimits(provide(settings.server.max_connections)), meters),
             token,
+            missing,
             settings.server.shutdown_timeout_s,
         )
 
@@ -178,6 +205,7 @@ class Service:
         """Commit what waits and close the database."""
         await self.reconciliation.close()
         await self.rebuilding.close()
+        await self.rejected.close()
         await self.writer.close()
         await self.readers.close()
         await self.analysts.close()
@@ -312,7 +340,7 @@ async def _serve(settings: Settings, lock: DatabaseLock, listener: socket.socket
     try:
         async with listening(settings, service, listener) as serving:
             lock.describe(Holder(os.getpid(), url, token))
-            _announce(settings, listener)
+            _announce(settings, listener, service.missing)
             gc.collect()
             gc.freeze()
             gc.set_threshold(*_GC_THRESHOLDS)
@@ -368,9 +396,12 @@ def _config(settings: Settings, app: ASGIApp, connections: Connections) -> uvico
     )
 
 
-def _announce(settings: Settings, listener: socket.socket) -> None:
+def _announce(settings: Settings, listener: socket.socket, missing: str | None) -> None:
+    """The address, then what is missing next."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"Listening on http://{shown}:{port}", file=sys.stderr, flush=True)  # noqa: T201 # the interface's own line
     if not settings.access.has_keys:
         log.warning("no_access_key", detail="Anybody on this machine can read the figures.")
+    if missing is not None:
+        log.info("missing_next", detail=missing)

@@ -203,13 +203,13 @@ def test_the_address_is_told_with_its_real_port(
     with app._bound(host, 0) as listener:
         port = listener.getsockname()[1]
         assert app._url(listener) == f"{url}{port}"
-        app._announce(settings_of(tmp_path, **keys), listener)
+        app._announce(settings_of(tmp_path, **keys), listener, None)
     assert capsys.readouterr() == ("", f"Listening on {shown}{port}\n")
 
 
 def test_without_a_key_the_announcement_warns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with app._bound("127.0.0.1", 0) as listener, capture_logs() as lines:
-        app._announce(settings_of(tmp_path), listener)
+        app._announce(settings_of(tmp_path), listener, None)
     assert [(line["event"], line["log_level"]) for line in lines] == [("no_access_key", "warning")]
     assert capsys.readouterr().err.startswith("Listening on ")
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "sandbox": "receiver.cli.sandbox",
     "serve": "receiver.cli.serve",
     "verify": "receiver.cli.verify",
+    "webhook": "receiver.cli.webhook",
 }
 
 

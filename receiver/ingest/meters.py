@@ -28,6 +28,8 @@ CONNECTION_REFUSALS = (
     "unread_body",
     "untaken_answer",
 )
+# What becomes of a body whose signature matched no secret, where it looks like an event.
+REJECTED = ("kept", "dropped", "displaced", "expired", "taken_in")
 # How a run of reconciliation can end.
 RUNS = ("ok", "partial", "failed", "aborted")
 FIGURES = ("sent", "bounced", "replied")
@@ -107,6 +109,22 @@ class Meters:
             ["reason"],
             registry=self.registry,
         )
+        self._rejected = Counter(
+            "receiver_rejected_bodies",
+            "Bodies like events whose signature matched no secret, by what became of them.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._rejected_now = Gauge(
+            "receiver_rejected_bodies_now",
+            "Bodies like events, whose signature matched no secret, that are kept now.",
+            registry=self.registry,
+        )
+        self._rejected_bytes = Gauge(
+            "receiver_rejected_bytes", "What these take on the disk, at most.", registry=self.registry
+        )
+        for outcome in REJECTED:
+            self._rejected.labels(outcome)
         for status in RUNS:
             self._runs.labels(status)
         self._outcomes = dict.fromkeys(OUTCOMES, 0)
@@ -121,9 +139,9 @@ class Meters:
         self._batch.observe(events)
         self._commit.observe(seconds)
 
-    def arrived(self, event: str, now_ms: int) -> None:
-        """A webhook of this type was taken in."""
-        self.arrivals[event] = now_ms
+    def arrived(self, event: str, received_at: int) -> None:
+        """A webhook of this type was taken in; perhaps one that came earlier than the last."""
+        self.arrivals[event] = max(received_at, self.arrivals.get(event, 0))
 
     def came_late(self) -> None:
         """An event came later than any retry should."""
@@ -145,6 +163,15 @@ class Meters:
     def refuse_connection(self, reason: str) -> None:
         """A connection was ended; `reason` is one of CONNECTION_REFUSALS. Folded in when it is read."""
         self._refusals[reason] += 1
+
+    def rejected_body(self, outcome: str, count: int = 1) -> None:
+        """Count what became of bodies that matched no secret (one of `REJECTED`)."""
+        self._rejected.labels(outcome).inc(count)
+
+    def show_rejected(self, bodies: int, size_bytes: int) -> None:
+        """How many such bodies are kept now, and what they take on the disk."""
+        self._rejected_now.set(bodies)
+        self._rejected_bytes.set(size_bytes)
 
     def show_alarms(self, counts: Mapping[str, int]) -> None:
         """How many alarms of each code are not over."""

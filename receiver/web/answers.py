@@ -215,6 +215,16 @@ class RebuildAnswer(Stamped):
     rows_changed: int | None
 
 
+class WebhookAnswer(Stamped):
+    """`POST /v1/webhooks`: a registration with Leadterra, as it is remembered."""
+
+    webhook_id: str
+    url: str
+    events: list[str]
+    leadterra: str
+    registered_at: str
+
+
 class StatusAnswer(Answer):
     """`GET /livez` and `GET /readyz`."""
 

@@ -58,7 +58,7 @@ _ROLES = {
 }
 
 
-def described(operations: Sequence[Operation], webhook_path: str, root_path: str) -> Json:
+def described(operations: Sequence[Operation], webhook_path: str, base_url: str) -> Json:
     """The whole description; `operations` are all but the webhook."""
     models = [operation.answer for operation in operations if operation.answer is not None]
     bodies = [operation.body for operation in operations if operation.body is not None]
@@ -76,7 +76,7 @@ def described(operations: Sequence[Operation], webhook_path: str, root_path: str
             "408 `header_timeout`, 431 `header_too_large`, 503 `unavailable`.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": root_path or "/"}],
+        "servers": [{"url": base_url or "/"}],
         "paths": paths,
         "components": {
             "schemas": {**_schemas(models, bodies), "Problem": _PROBLEM},
@@ -214,6 +214,10 @@ def _webhook() -> Json:
         ],
         "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
         "responses": {
+            "200": {
+                "description": "The receiver's own probe of its URL, by `webhook register`; counted nowhere.",
+                "content": {"application/json": {"schema": {"type": "object"}}},
+            },
             "204": {"description": taken, "headers": {"Receiver-Outcome": {"required": True, "schema": outcome}}},
             **_problems(_WEBHOOK_CODES),
         },

@@ -19,6 +19,7 @@ from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
 from receiver.web.rebuild import Rebuild
 from receiver.web.reconciliations import Reconciliations
+from receiver.web.registrations import Registrations
 from receiver.web.resource import NotFound, Resource, Surroundings
 from receiver.web.series import Series
 from receiver.web.summary import Summary
@@ -43,13 +44,14 @@ class Handlers:
     operations: Operations
     series: Series
     summary: Summary
+    registrations: Registrations
 
 
-def table(do: Handlers, root_path: str = "") -> list[Operation]:
-    """All operations but the webhook, which has an endpoint of its own."""
+def table(do: Handlers, base_url: str = "") -> list[Operation]:
+    """All operations but the webhook, which has an endpoint of its own. `base_url` is where a client finds them."""
     parts = (_of_campaigns, _of_figures, _of_reconciliation, _of_deliveries, _of_the_process)
     operations = [operation for part in parts for operation in part(do)]
-    docs = Docs(operations, WEBHOOK_PATH, root_path)
+    docs = Docs(operations, WEBHOOK_PATH, base_url)
     operations += [
         Operation("GET", "/openapi.json", "This description of the API.", docs.openapi, Role.ANALYST),
         Operation("GET", "/docs", "The same as a page.", docs.page, Role.ANALYST, media_type="text/html"),
@@ -288,6 +290,18 @@ def _of_deliveries(do: Handlers) -> list[Operation]:
             Role.ADMIN,
             answer=answers.RebuildAnswer,
             stamped=True,
+        ),
+        Operation(
+            "POST",
+            "/v1/webhooks",
+            "Remember a webhook that was registered with Leadterra; `webhook register` does both.",
+            do.registrations.add,
+            Role.ADMIN,
+            body=params.WebhookBody,
+            answer=answers.WebhookAnswer,
+            status=201,
+            stamped=True,
+            errors=("unavailable",),
         ),
     ]
 

@@ -48,6 +48,7 @@ def test_a_command_comes_with_the_issue_that_names_it() -> None:
         "sandbox",
         "serve",
         "verify",
+        "webhook",
     }
 
 

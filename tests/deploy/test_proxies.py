@@ -14,8 +14,8 @@ from pathlib import Path
 import annotated_types
 import pytest
 
-from receiver.app import _KEEP_ALIVE_S
 from receiver.settings.catalogue import FIELDS
+from receiver.web.connections import ConnectionLimits
 from receiver.web.exports import ExportLimits
 from tests.deploy.files import program, text
 from tests.e2e.server import PATIENCE_S, WEBHOOK, Server, rows, sent, sign, until
@@ -266,7 +266,7 @@ def test_their_numbers_fit_the_receivers_own() -> None:
     ]
     assert [count * 1_048_576 for count in numbers("nginx.conf", "client_max_body_size")] == [longest]
     for kept in (numbers("nginx.conf", "keepalive_timeout"), numbers("Caddyfile", "keepalive")):
-        assert kept[0] < _KEEP_ALIVE_S
+        assert kept[0] < ConnectionLimits().idle_timeout_s
     body_s, commit_s = FIELDS["server.body_timeout_s"].default, FIELDS["ingest.commit_timeout_s"].default
     webhook_s, reading_s = numbers("nginx.conf", "proxy_read_timeout")
     assert webhook_s > body_s + commit_s
