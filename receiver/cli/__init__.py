@@ -15,6 +15,7 @@ from receiver.signals import UNTIL_STOPPED
 SAFE_SQLITE = (3, 51, 3)
 # Every command, and the module that holds it under that name.
 COMMANDS = {
+    "backup": "receiver.cli.backup",
     "campaigns": "receiver.cli.campaigns",
     "config": "receiver.cli.config",
     "demo": "receiver.cli.demo",

@@ -43,7 +43,8 @@ class Connection(aiosqlite.Connection):
 def open_for_writing(path: Path) -> sqlite3.Connection:
     """The one writing connection: WAL, and a commit is on disk when it returns (`synchronous=FULL`).
 
-    A file that is not this program's is refused before anything in it is touched.
+    What is deleted is overwritten (`secure_delete`), and in a new database free pages can be given back. A file
+    that is not this program's is refused before anything in it is touched.
     """
     conn = sqlite3.connect(
         path,
@@ -54,8 +55,11 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     )
     try:
         migrate.check(conn, str(path))
+        # Only while the file is new: a later one would have to be written anew as a whole.
+        conn.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _set(conn, "journal_mode", "WAL", "wal")
         _set(conn, "synchronous", "FULL", 2)
+        _set(conn, "secure_delete", "ON", 1)
         _set(conn, "wal_autocheckpoint", _CHECKPOINT_PAGES, _CHECKPOINT_PAGES)
         _set(conn, "cache_size", -_PAGE_CACHE_KIB, -_PAGE_CACHE_KIB)
     except sqlite3.DatabaseError as error:
