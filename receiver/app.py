@@ -24,6 +24,7 @@ from receiver.ingest.intake import Intake
 from receiver.ingest.meters import Meters
 from receiver.ingest.quarantine import Retrying
 from receiver.ingest.rebuild import Rebuilding
+from receiver.ingest.retention import Retention
 from receiver.ingest.writer import Limits, Writer
 from receiver.reconcile.service import Reconciliation
 from receiver.reconcile.watch import alarm_counts
@@ -80,6 +81,7 @@ class Service:
     readers: Readers
     probes: Readers
     reconciliation: Reconciliation
+    retention: Retention
     token: str
     shutdown_timeout_s: float
 
@@ -109,6 +111,7 @@ class Service:
             writer = Writer(store, clock, _limits(settings), meters)
             body_reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
             rebuilding = Rebuilding(path, store, writer, clock)
+            retention = Retention(path, store, writer, clock, settings.retention.raw_days)
             books = StoreBooks(store, readers, writer.exclusively)
             reconciliation = Reconciliation(
                 settings,
@@ -166,6 +169,7 @@ class Service:
             app = router(webhook, table(handlers, settings.server.root_path), surroundings)
             await writer.start()
             await reconciliation.start()
+            retention.start()
             opened.pop_all()
         return cls(
             app,
@@ -177,6 +181,7 @@ class Service:
             readers,
             probes,
             reconciliation,
+            retention,
             token,
             settings.server.shutdown_timeout_s,
         )
@@ -192,6 +197,7 @@ class Service:
         """Commit what waits and close the database."""
         await self.reconciliation.close()
         await self.rebuilding.close()
+        await self.retention.close()
         await self.writer.close()
         await self.readers.close()
         await self.probes.close()
