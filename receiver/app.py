@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from receiver.clock import Clock, SimulatedClock, SystemClock
 from receiver.errors import CommandError
 from receiver.ingest.books import StoreBooks
+from receiver.ingest.erase import Erasing
 from receiver.ingest.intake import Intake
 from receiver.ingest.meters import Meters
 from receiver.ingest.quarantine import Retrying
@@ -36,6 +37,7 @@ from receiver.web.body import BodyReader
 from receiver.web.breakdowns import Breakdowns
 from receiver.web.campaigns import Campaigns
 from receiver.web.drift import Drift
+from receiver.web.erase import Erase
 from receiver.web.events import Events
 from receiver.web.explain import Explain
 from receiver.web.exports import Exports
@@ -76,6 +78,7 @@ class Service:
     writer: Writer
     reader: BodyReader
     rebuilding: Rebuilding
+    erasing: Erasing
     exports: Exports
     store: Store
     readers: Readers
@@ -111,6 +114,7 @@ class Service:
             writer = Writer(store, clock, _limits(settings), meters)
             body_reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
             rebuilding = Rebuilding(path, store, writer, clock)
+            erasing = Erasing(path, store, writer, clock)
             retention = Retention(path, store, writer, clock, settings.retention.raw_days)
             books = StoreBooks(store, readers, writer.exclusively)
             reconciliation = Reconciliation(
@@ -133,6 +137,7 @@ class Service:
                 Events(readers),
                 Quarantine(readers, Retrying(store, readers, writer, clock)),
                 Rebuild(rebuilding),
+                Erase(erasing),
                 Operations(path, probes, writer, body_reader, meters),
                 Series(readers),
                 Summary(readers),
@@ -176,6 +181,7 @@ class Service:
             writer,
             body_reader,
             rebuilding,
+            erasing,
             exports,
             store,
             readers,
@@ -197,6 +203,7 @@ class Service:
         """Commit what waits and close the database."""
         await self.reconciliation.close()
         await self.rebuilding.close()
+        await self.erasing.close()
         await self.retention.close()
         await self.writer.close()
         await self.readers.close()

@@ -19,6 +19,7 @@ COMMANDS = {
     "campaigns": "receiver.cli.campaigns",
     "config": "receiver.cli.config",
     "demo": "receiver.cli.demo",
+    "erase": "receiver.cli.erase",
     "export": "receiver.cli.export",
     "health": "receiver.cli.health",
     "keys": "receiver.cli.keys",

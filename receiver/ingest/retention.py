@@ -63,6 +63,13 @@ class Retention:
         if expiry.behind_ms >= retention.STEP_MS:
             detail = "The clock has gone on a long way since the last time; bodies expire by a day an hour."
             log.warning("retention_waits", behind_s=expiry.behind_ms // 1000, detail=detail)
+        await self._store.checkpoint_often(often=True)
+        try:
+            return await self._expire(expiry)
+        finally:
+            await self._store.checkpoint_often(often=False)
+
+    async def _expire(self, expiry: Expiry) -> Expired:
         bodies = await self._all_of(lambda conn: retention.expire_bodies(conn, expiry))
         resolved = await self._all_of(lambda conn: retention.expire_resolved(conn, expiry))
         await self._write(lambda conn: retention.finish(conn, expiry))

@@ -32,6 +32,7 @@ ROUTES = {
     "/v1/quarantine": {"GET": "analyst"},
     "/v1/quarantine/retry": {"POST": "admin"},
     "/v1/rebuild": {"POST": "admin", "GET": "admin"},
+    "/v1/erase": {"POST": "admin", "GET": "admin"},
     "/livez": {"GET": "open"},
     "/readyz": {"GET": "open"},
     "/metrics": {"GET": "open"},
@@ -123,7 +124,7 @@ async def test_every_real_answer_is_what_its_model_says(admin: Api, operation: O
         _strict(operation.answer).model_validate_json(text)
 
 
-BODIES = {"/v1/campaigns": {"campaign_id": "by-hand"}}
+BODIES = {"/v1/campaigns": {"campaign_id": "by-hand"}, "/v1/erase": {"email": "jo@example.org"}}
 
 
 async def test_answers_to_posts_are_what_their_models_say(start: Start) -> None:
@@ -135,7 +136,7 @@ async def test_answers_to_posts_are_what_their_models_say(start: Start) -> None:
         assert response.status_code == operation.status
         assert operation.answer is not None
         _strict(operation.answer).model_validate_json(response.content)
-    assert len(posts) == 4
+    assert len(posts) == 5
 
 
 @pytest.mark.parametrize("name", NAMES)

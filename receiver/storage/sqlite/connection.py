@@ -20,6 +20,8 @@ _STATEMENTS_CACHED = 256
 _PAGE_CACHE_KIB = 32_768
 # A checkpoint of 4,000 pages (16 MiB) is rare enough to keep fsyncs few and small enough not to be felt.
 _CHECKPOINT_PAGES = 4000
+# While one transaction after another does nothing but delete, smaller ones are felt less.
+_CHECKPOINT_PAGES_OFTEN = 1000
 
 
 class Connection(aiosqlite.Connection):
@@ -83,6 +85,24 @@ def _set(conn: sqlite3.Connection, name: str, value: object, expected: object) -
     found = conn.execute(f"PRAGMA {name}").fetchone()[0]
     if found != expected:
         raise StorageError(f"The database's {name} is {found!r} and cannot be set to {value!r}.")
+
+
+def truncate_wal(conn: sqlite3.Connection) -> bool:
+    """Write the log into the database and empty it; False, at once, while a reader still needs what is in it.
+
+    Until then the log holds pages as they were. `conn` is the writing connection, in no transaction.
+    """
+    conn.execute("PRAGMA busy_timeout = 0")  # waiting, it would hold up whoever wants to write
+    try:
+        return bool(conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+    finally:
+        conn.execute(f"PRAGMA busy_timeout = {round(_BUSY_TIMEOUT_S * 1000)}")
+
+
+def checkpoint_often(conn: sqlite3.Connection, often: bool) -> None:
+    """Write the log into the database every 4 MiB, or as rarely as usual."""
+    pages = _CHECKPOINT_PAGES_OFTEN if often else _CHECKPOINT_PAGES
+    _set(conn, "wal_autocheckpoint", pages, pages)
 
 
 @contextlib.contextmanager
