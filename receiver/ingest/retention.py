@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -16,6 +17,8 @@ from receiver.storage.sqlite import retention
 from receiver.storage.sqlite.connection import connect, open_for_reading
 from receiver.storage.sqlite.retention import DAY_MS, Expiry
 from receiver.storage.sqlite.store import Store
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -70,10 +73,10 @@ class Retention:
             await self._store.checkpoint_often(often=False)
 
     async def _expire(self, expiry: Expiry) -> Expired:
-        bodies = await self._all_of(lambda conn: retention.expire_bodies(conn, expiry))
-        resolved = await self._all_of(lambda conn: retention.expire_resolved(conn, expiry))
+        bodies = await self._all_of(retention.expire_bodies, expiry)
+        resolved = await self._all_of(retention.expire_resolved, expiry)
         await self._write(lambda conn: retention.finish(conn, expiry))
-        pages = await self._all_of(retention.give_back)
+        pages = await self._all_of(retention.give_back, expiry)
         return Expired(bodies, resolved, pages)
 
     async def _plan(self) -> Expiry:
@@ -87,19 +90,26 @@ class Retention:
         finally:
             await connection.close()
 
-    async def _all_of(self, chunk: Callable[[sqlite3.Connection], int]) -> int:
+    async def _all_of(self, chunk: Callable[[sqlite3.Connection, Expiry], int], expiry: Expiry) -> int:
         """Write chunk after chunk until one finds nothing; in between others have as much time as it took."""
-        loop, total = asyncio.get_running_loop(), 0
+        total = 0
         while True:
-            begun = loop.time()
-            count = await self._write(chunk)
+            count, took_s = await self._write(lambda conn: chunk(conn, expiry))
+            expiry.took(took_s)
             total += count
             if not count:
                 return total
-            await asyncio.sleep(loop.time() - begun)
+            await asyncio.sleep(took_s)
 
-    async def _write(self, work: Callable[[sqlite3.Connection], int | None]) -> int:
-        return await self._writer.exclusively(lambda: self._store.transact(work)) or 0
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> tuple[T, float]:
+        """The result of one transaction, and the seconds that it held the writer."""
+
+        async def timed() -> tuple[T, float]:
+            begun = asyncio.get_running_loop().time()
+            result = await self._store.transact(work)
+            return result, asyncio.get_running_loop().time() - begun
+
+        return await self._writer.exclusively(timed)
 
     async def _loop(self) -> None:
         due = self._clock.monotonic_ms() + FIRST_AFTER_MS

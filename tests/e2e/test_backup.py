@@ -118,7 +118,8 @@ def test_what_gets_its_name_is_on_disk(database: Path, serve: Callable[..., Serv
     ]
     subprocess.run(command, cwd=database.parent, env=environment(database), capture_output=True, check=True)
     folder = str(database.parent)
-    done = [line for line in trace.read_text().splitlines() if line.endswith("= 0")]
+    # A call during which another thread calls too has two lines; the second names no file.
+    done = [line for line in trace.read_text().splitlines() if " = -1" not in line]
     lines = [line for line in done if ".part" in line or f"<{folder}>" in line]
     found = [re.split(r"\(|\s+", line)[1] for line in lines]
     assert found[-4:] == ["fsync", "link", "unlink", "fsync"], lines

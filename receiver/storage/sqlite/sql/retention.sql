@@ -14,7 +14,7 @@ SELECT max(seq) FROM journal WHERE received_at < :horizon
 
 -- name: oldest_bodies
 -- The oldest rows, with what they weigh.
-SELECT seq, length(body) FROM journal WHERE seq <= :upto ORDER BY seq LIMIT 200
+SELECT seq, length(body) FROM journal WHERE seq <= :upto ORDER BY seq LIMIT :rows
 
 -- name: expire_bodies
 -- Whatever is older has gone before.
