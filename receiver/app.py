@@ -21,12 +21,14 @@ from starlette.types import ASGIApp
 from receiver.clock import Clock, SimulatedClock, SystemClock
 from receiver.errors import CommandError
 from receiver.ingest.books import StoreBooks
+from receiver.ingest.erase import Erasing
 from receiver.ingest.intake import Intake
 from receiver.ingest.meters import Meters
 from receiver.ingest.probe import Probes
 from receiver.ingest.quarantine import Retrying
 from receiver.ingest.rebuild import Rebuilding
 from receiver.ingest.rejected import RejectedBodies
+from receiver.ingest.retention import Retention
 from receiver.ingest.setup import next_step
 from receiver.ingest.writer import Limits, Writer
 from receiver.reconcile.service import Reconciliation
@@ -43,6 +45,7 @@ from receiver.web.campaigns import Campaigns
 from receiver.web.connections import ConnectionLimits, Connections
 from receiver.web.descriptors import provide
 from receiver.web.drift import Drift
+from receiver.web.erase import Erase
 from receiver.web.events import Events
 from receiver.web.explain import Explain
 from receiver.web.exports import Exports
@@ -87,6 +90,7 @@ class Service:
     reader: BodyReader
     rebuilding: Rebuilding
     rejected: RejectedBodies
+    erasing: Erasing
     exports: Exports
     store: Store
     readers: Readers
@@ -94,6 +98,7 @@ class Service:
     probes: Readers
     reconciliation: Reconciliation
     connections: Connections
+    retention: Retention
     token: str
     missing: str | None
     shutdown_timeout_s: float
@@ -121,6 +126,8 @@ class Service:
             writer = Writer(store, clock, _limits(settings), meters)
             body_reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
             rebuilding = Rebuilding(path, store, writer, clock)
+            erasing = Erasing(path, store, writer, clock)
+            retention = Retention(path, store, writer, clock, settings.retention.raw_days)
             books = StoreBooks(store, readers, writer.exclusively)
             reconciliation = _reconciliation(settings, books, clock, writer, meters, leadterra)
             comparison = Comparison(reconciliation.pins, clock)
@@ -133,6 +140,7 @@ class Service:
                 Events(analysts),
                 Quarantine(readers, Retrying(store, readers, writer, clock)),
                 Rebuild(rebuilding),
+                Erase(erasing),
                 Operations(path, probes, writer, body_reader, meters),
                 Series(analysts),
                 Summary(analysts),
@@ -174,6 +182,7 @@ class Service:
             await rejected.start()
             rejected.begin_taking_in(signers, store.parser, writer)
             await reconciliation.start()
+            retention.start()
             missing = await readers.run(next_step, settings, secret_ids, WEBHOOK_PATH)
             opened.pop_all()
         return cls(
@@ -182,6 +191,7 @@ class Service:
             body_reader,
             rebuilding,
             rejected,
+            erasing,
             exports,
             store,
             readers,
@@ -189,6 +199,7 @@ class Service:
             probes,
             reconciliation,
             Connections(limits or ConnectionLimits(provide(settings.server.max_connections)), meters),
+            retention,
             token,
             missing,
             settings.server.shutdown_timeout_s,
@@ -206,6 +217,8 @@ class Service:
         await self.reconciliation.close()
         await self.rebuilding.close()
         await self.rejected.close()
+        await self.erasing.close()
+        await self.retention.close()
         await self.writer.close()
         await self.readers.close()
         await self.analysts.close()

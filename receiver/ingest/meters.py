@@ -60,6 +60,12 @@ class Meters:
             buckets=_COMMIT_BUCKETS,
             registry=self.registry,
         )
+        self.exclusive = Histogram(
+            "receiver_exclusive_seconds",
+            "Duration of other writing work, during which deliveries wait.",
+            buckets=_COMMIT_BUCKETS,
+            registry=self.registry,
+        )
         self._batch = Histogram(
             "receiver_batch_events", "Events in a commit.", buckets=_BATCH_BUCKETS, registry=self.registry
         )

@@ -110,6 +110,7 @@ class Writer:
         async with self._turn:
             if self._closing or self.failed.is_set():
                 raise UnavailableError("The receiver is shutting down; try again.", 5)
+            begun = self._loop.time()
             try:
                 result = await work()
             except Exception as error:
@@ -117,6 +118,7 @@ class Writer:
                 if classify(error) is Fault.OTHER:
                     raise
                 raise UnavailableError("The database takes nothing now; try again.", 5) from error
+            self._meters.exclusive.observe(self._loop.time() - begun)
             self.version += 1
             return result
 

@@ -204,6 +204,14 @@ class RetryBody(Params):
     reason: Reason | None = allowed(", ".join(QUARANTINE_REASONS[:-1]) + " or conflict")
 
 
+class EraseBody(Params):
+    """`POST /v1/erase`: whose address."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    email: str = Field(json_schema_extra={"allowed": "an e-mail address", "format": "email"})
+
+
 class DriftOfCampaignParams(Params):
     """`GET /v1/campaigns/{campaign_id}/drift`: which gaps to show."""
 

@@ -12,6 +12,7 @@ from receiver.web.breakdowns import Breakdowns
 from receiver.web.campaigns import Campaigns
 from receiver.web.docs import Docs
 from receiver.web.drift import Drift
+from receiver.web.erase import Erase
 from receiver.web.events import Events
 from receiver.web.explain import Explain
 from receiver.web.operation import Operation
@@ -41,6 +42,7 @@ class Handlers:
     events: Events
     quarantine: Quarantine
     rebuild: Rebuild
+    erase: Erase
     operations: Operations
     series: Series
     summary: Summary
@@ -289,6 +291,26 @@ def _of_deliveries(do: Handlers) -> list[Operation]:
             do.rebuild.state,
             Role.ADMIN,
             answer=answers.RebuildAnswer,
+            stamped=True,
+        ),
+        Operation(
+            "POST",
+            "/v1/erase",
+            "Take one address out of everything that is kept; figures stay.",
+            do.erase.start,
+            Role.ADMIN,
+            body=params.EraseBody,
+            answer=answers.EraseAnswer,
+            status=202,
+            stamped=True,
+        ),
+        Operation(
+            "GET",
+            "/v1/erase",
+            "How far the present or last erasure is.",
+            do.erase.state,
+            Role.ADMIN,
+            answer=answers.EraseAnswer,
             stamped=True,
         ),
         Operation(

@@ -35,9 +35,11 @@ def test_a_start_imports_only_the_command_that_is_asked_for(tmp_path: Path) -> N
 
 def test_a_command_comes_with_the_issue_that_names_it() -> None:
     assert set(COMMANDS) == {
+        "backup",
         "campaigns",
         "config",
         "demo",
+        "erase",
         "export",
         "health",
         "keys",

@@ -66,6 +66,7 @@ async def test_the_documented_metrics_are_there_from_the_start(api: Api) -> None
     documented = {
         "receiver_deliveries": "counter",
         "receiver_commit_seconds": "histogram",
+        "receiver_exclusive_seconds": "histogram",
         "receiver_batch_events": "histogram",
         "receiver_queue_events": "gauge",
         "receiver_wal_bytes": "gauge",

@@ -33,6 +33,7 @@ ROUTES = {
     "/v1/quarantine/retry": {"POST": "admin"},
     "/v1/rebuild": {"POST": "admin", "GET": "admin"},
     "/v1/webhooks": {"POST": "admin"},
+    "/v1/erase": {"POST": "admin", "GET": "admin"},
     "/livez": {"GET": "open"},
     "/readyz": {"GET": "open"},
     "/metrics": {"GET": "open"},
@@ -125,7 +126,11 @@ async def test_every_real_answer_is_what_its_model_says(admin: Api, operation: O
 
 
 _WEBHOOK = {"webhook_id": "wh_1", "url": "https://x.example/", "events": ["a"], "leadterra": "https://l.example"}
-BODIES = {"/v1/campaigns": {"campaign_id": "by-hand"}, "/v1/webhooks": _WEBHOOK}
+BODIES = {
+    "/v1/campaigns": {"campaign_id": "by-hand"},
+    "/v1/erase": {"email": "jo@example.org"},
+    "/v1/webhooks": _WEBHOOK,
+}
 
 
 async def test_answers_to_posts_are_what_their_models_say(start: Start) -> None:
