@@ -16,6 +16,7 @@ LAYERS = (
     {"ingest", "reconcile"},
     {"web"},
     {"app"},
+    {"server"},
     {"demo"},
     {"cli"},
     {"__main__"},

@@ -1,5 +1,6 @@
 """`erase`: takes one address out of everything that is kept, and looks at the files' bytes afterwards."""
 
+import asyncio
 import contextlib
 import json
 import sqlite3
@@ -15,6 +16,8 @@ from receiver.cli.database import Owner, Server, writing
 from receiver.cli.options import config_option, json_option, load_settings, say
 from receiver.cli.progress import ProgressView, watched
 from receiver.errors import CommandError
+from receiver.ingest.meters import Meters
+from receiver.ingest.rejected import RejectedBodies
 from receiver.leadterra.erasure import erasable
 from receiver.settings import Settings
 from receiver.storage.sqlite.connection import open_for_reading, truncate_wal
@@ -80,7 +83,18 @@ def _by_ourselves(owner: Owner, address: str) -> Erased:
                 eraser.add(owner.ledger.transact(owner.conn, partial(eraser.write, hits=hits)))
 
     watched(_TITLE, work)
+    eraser.add(Erased(asyncio.run(_from_rejected(owner, eraser))))
     return eraser.erased
+
+
+async def _from_rejected(owner: Owner, eraser: Eraser) -> int:
+    """Forget rejected bodies that hold the address; how many."""
+    rejected = RejectedBodies(owner.path, owner.clock, Meters())
+    await rejected.start()
+    try:
+        return await rejected.erase(eraser.is_in_body)
+    finally:
+        await rejected.close()
 
 
 def _through(server: Server, address: str) -> Erased:

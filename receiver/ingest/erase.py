@@ -10,6 +10,7 @@ from typing import Any, Literal
 import structlog
 
 from receiver.clock import Clock
+from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.writer import Writer
 from receiver.storage.sqlite.connection import connect, open_for_reading
 from receiver.storage.sqlite.erase import Erased, Eraser, Hit
@@ -40,11 +41,18 @@ class Erasing:
     """One address at a time; a reader that is in the way is waited for `readers_wait_s` seconds."""
 
     def __init__(
-        self, path: Path, store: Store, writer: Writer, clock: Clock, readers_wait_s: float = _READERS_WAIT_S
+        self,
+        path: Path,
+        store: Store,
+        rejected: RejectedBodies,
+        writer: Writer,
+        clock: Clock,
+        readers_wait_s: float = _READERS_WAIT_S,
     ) -> None:
         self.state = ErasureState()
         self._path = path
         self._store = store
+        self._rejected = rejected
         self._writer = writer
         self._clock = clock
         self._readers_wait_s = readers_wait_s
@@ -98,6 +106,7 @@ class Erasing:
                     partial(self._store.transact, partial(eraser.write, hits=hits))
                 )
                 eraser.add(changed)
+            eraser.add(Erased(await self._rejected.erase(eraser.is_in_body)))
         finally:
             await connection.close()
 

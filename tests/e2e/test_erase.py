@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from tests.e2e.server import Load, Server, payload, request, rows, run, sent, until
+import pytest
+
+from tests.e2e.server import WEBHOOK, Load, Server, payload, request, rows, run, sent, until
 
 CANARY = "canary.bird@example.org"
 
@@ -74,3 +76,20 @@ def _start(database: Path) -> bytes:
     token = json.loads(database.with_name(database.name + ".lock").read_bytes())["token"]
     body = json.dumps({"email": CANARY}).encode()
     return request("POST", "/v1/erase", body, (f"Authorization: Bearer {token}",))
+
+
+@pytest.mark.parametrize("beside_server", [True, False])
+def test_a_rejected_body_goes_too(database: Path, *, beside_server: bool) -> None:
+    rejected = database.with_name(database.name + ".rejected")
+    bodies = [about(0), sent("other")]
+    with Server(database) as server, server.connect() as client:
+        wrong = f"X-Leadterra-Signature: {'0' * 64}"
+        for body in bodies:
+            assert client.ask(request("POST", WEBHOOK, body, (wrong,))).status == 401
+        until(lambda: rejected.exists() and rejected.read_bytes().count(b'"event"') == 2, "both to be kept")
+        assert occurrences(database.parent) == {rejected.name: 1}
+        if not beside_server:
+            assert server.stop() == 0
+        erased = run(database, "erase", "--email", CANARY)
+        assert erased.stdout == "Erased from 1 raw bodies and 0 other records.\n"
+    assert (occurrences(database.parent), len(rows(rejected, "SELECT id FROM rejected"))) == ({}, 1)

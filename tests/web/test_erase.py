@@ -75,7 +75,9 @@ async def test_a_second_one_follows_the_first(admin: Api) -> None:
 async def test_a_reader_in_the_way_is_said(admin: Api) -> None:
     await admin.post(replied(lead=JO))
     service = admin.service
-    erasing = Erasing(service.store.path, service.store, service.writer, admin.clock, readers_wait_s=0.2)
+    erasing = Erasing(
+        service.store.path, service.store, service.rejected, service.writer, admin.clock, readers_wait_s=0.2
+    )
     with closing(sqlite3.connect(service.store.path)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM journal").fetchone()

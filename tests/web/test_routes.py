@@ -142,7 +142,7 @@ async def test_answers_to_posts_are_what_their_models_say(start: Start) -> None:
         assert response.status_code == operation.status
         assert operation.answer is not None
         _strict(operation.answer).model_validate_json(response.content)
-    assert len(posts) == 5
+    assert len(posts) == 6
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -93,6 +93,13 @@ class Eraser:
                     changed.records += 1
         return changed
 
+    def is_in_body(self, body: bytes) -> bool:
+        """Whether the address is in a raw body; if only as a part of a longer one, that is noted."""
+        if self._erasure.body_without(body) is not body:
+            return True
+        self._note_similar(body.decode("utf-8", "surrogateescape"))
+        return False
+
     def add(self, changed: Erased) -> None:
         """Count what has been committed."""
         self.erased.bodies += changed.bodies
@@ -106,7 +113,7 @@ class Eraser:
         found = []
         for seq, body in conn.execute(self._sql["bodies"], values):
             progress.check()
-            if self._is_in_body(body):
+            if self.is_in_body(body):
                 found.append(Hit(Place.JOURNAL, seq, len(body)))
         return found
 
@@ -117,7 +124,7 @@ class Eraser:
             for row_id, body, *texts in conn.execute(self._sql["quarantined"], values):
                 progress.check()
                 after = row_id
-                if self._is_in_body(body) or self._is_in_texts(texts):
+                if self.is_in_body(body) or self._is_in_texts(texts):
                     found.append(Hit(Place.QUARANTINE, row_id, len(body)))
             yield from _chunks(found)
 
@@ -128,12 +135,6 @@ class Eraser:
             if self._is_in_texts(texts):
                 found.append(Hit(place, key))
         return found
-
-    def _is_in_body(self, body: bytes) -> bool:
-        if self._erasure.body_without(body) is not body:
-            return True
-        self._note_similar(body.decode("utf-8", "surrogateescape"))
-        return False
 
     def _is_in_texts(self, texts: Sequence[str | None]) -> bool:
         held = [text for text in texts if text is not None]

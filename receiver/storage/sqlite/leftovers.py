@@ -9,6 +9,7 @@ from pathlib import Path
 
 from receiver.leadterra.erasure import Erasure
 from receiver.storage.sqlite.recount import Progress
+from receiver.storage.sqlite.rejected import rejected_path
 
 _CHUNK_BYTES = 4_194_304
 _SUFFIXES = ("", "-wal", "-journal")
@@ -25,9 +26,9 @@ class Leftovers:
 
 
 def look_for(erasable: str, database: Path, progress: Progress) -> Leftovers:
-    """Read all files of a database; `progress` is in bytes."""
-    files = [database.with_name(database.name + suffix) for suffix in _SUFFIXES]
-    files = [path for path in files if path.exists()]
+    """Read all files of a database, and that of its rejected bodies; `progress` is in bytes."""
+    names = [path.name + suffix for path in (database, rejected_path(database)) for suffix in _SUFFIXES]
+    files = [path for path in map(database.with_name, names) if path.exists()]
     progress.total = sum(path.stat().st_size for path in files)
     erasure, found = Erasure(erasable, b""), Leftovers()
     for path in files:
