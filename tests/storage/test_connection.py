@@ -1,5 +1,6 @@
 """Connections: what SQLite was told is what it does, and readers cannot write."""
 
+import errno
 import os
 import sqlite3
 import sys
@@ -117,3 +118,16 @@ async def test_only_the_thread_of_an_analysts_connection_stands_back(path: Path)
     finally:
         await usual.close()
         await standing_back.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+async def test_it_reads_also_where_no_thread_may_stand_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")  # what a filter of system calls answers
+
+    monkeypatch.setattr(os, "setpriority", forbidden)
+    connection = await connect(partial(open_for_analysis, path))
+    try:
+        assert await connection.run(lambda conn: conn.execute("SELECT 1").fetchone()[0]) == 1
+    finally:
+        await connection.close()
