@@ -152,7 +152,9 @@ def allowed_calls() -> set[str]:
 
 
 def calls_of(group: str) -> set[str]:
-    """The system calls of a group such as `@system-service`, with those of the groups in it."""
+    """The system calls of a group such as `@system-service`, with those of the groups in it; a call is its own."""
+    if not group.startswith("@"):
+        return {group}
     command = [program("systemd-analyze"), "syscall-filter", "--no-pager", group]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[1:]
     found = [line.strip() for line in listed if line.strip() and not line.strip().startswith("#")]
