@@ -42,7 +42,7 @@ UPDATE quarantine SET body = :body, event = :event, detail = :detail WHERE id = 
 
 -- name: quarantined_row
 -- The row as it is now.
-SELECT id, body, event, detail FROM quarantine WHERE id = :id
+SELECT body, event, detail, digest FROM quarantine WHERE id = :id
 
 -- name: message
 -- One message as it is now.
