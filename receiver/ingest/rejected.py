@@ -103,7 +103,7 @@ class RejectedBodies:
 
     async def erase(self, is_meant: Callable[[bytes], bool]) -> int:
         """Forget every kept body that is meant; how many. Nothing of them is left in the file, and those that are
-        being taken in are in the database first.
+        being taken in are in the database first. `is_meant` is called in another thread: it may take its time.
 
         Raises StorageError or sqlite3.Error while that cannot be done.
         """
@@ -111,7 +111,7 @@ class RejectedBodies:
             await self._write()
             count = 0
             for chunk in self._chunks():
-                meant = {row.id for row in await self._rows(chunk) if is_meant(row.body)}
+                meant = await asyncio.to_thread(_meant, await self._rows(chunk), is_meant)
                 self._remove([head for head in chunk if head.id in meant])
                 count += len(meant)
             if not await self._write() or self._unknown:
@@ -256,6 +256,10 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
+
+
+def _meant(rows: Sequence[RejectedBody], is_meant: Callable[[bytes], bool]) -> set[int]:
+    return {row.id for row in rows if is_meant(row.body)}
 
 
 def _signed(rows: Sequence[RejectedBody], secrets: Secrets) -> list[tuple[RejectedBody, int]]:

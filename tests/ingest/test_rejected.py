@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import stat
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from typing import Any
@@ -17,6 +18,7 @@ from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.sample import KEPT_MS, Sample
 from receiver.leadterra.signature import sign
 from receiver.storage.deliveries import Outcome
+from receiver.storage.sqlite.migrate import APPLICATION_ID
 from receiver.storage.sqlite.rejected import rejected_path
 from receiver.storage.sqlite.store import Store
 from tests.ingest.conftest import Ingest, Open
@@ -283,6 +285,20 @@ async def test_what_cannot_be_erased_is_told(ingest: Ingest) -> None:
     assert kept(ingest) == []
 
 
+async def test_looking_through_them_holds_nobody_up(ingest: Ingest) -> None:
+    """What strangers sent may take long to be read."""
+    looked: list[bool] = []
+
+    def is_meant(_: bytes) -> bool:
+        looked.append(threading.current_thread() is threading.main_thread())
+        return False
+
+    async with opened(ingest) as rejected:
+        offer(rejected, ingest, sent())
+        await rejected.erase(is_meant)
+    assert looked == [False]
+
+
 async def test_a_file_that_works_again_is_no_reason_not_to_erase(ingest: Ingest) -> None:
     async with opened(ingest) as rejected:
         offer(rejected, ingest, sent("m1"))
@@ -344,6 +360,15 @@ async def test_another_programs_file_is_left_alone(ingest: Ingest) -> None:
     assert rejected_path(ingest.database).read_bytes() == b"precious"
     assert [line["event"] for line in lines] == ["rejected_bodies_not_kept"]
     assert lines[0]["error"].endswith("is not a file of this program; move it away.")
+
+
+async def test_a_file_that_a_kill_left_half_made_is_completed(ingest: Ingest) -> None:
+    path = rejected_path(ingest.database)
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    async with opened(ingest) as rejected:
+        offer(rejected, ingest, sent())
+    assert kept(ingest) == [sent()]
 
 
 async def test_a_damaged_file_is_begun_anew(ingest: Ingest) -> None:
