@@ -204,6 +204,26 @@ def test_it_can_be_told_to_stop(told: LedgerUnderTest) -> None:
         list(Eraser(JO, told.ledger.parser).hits(reader, Progress(stopped=True)))
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        JO.upper(),
+        JO.replace("@", "&commat;"),
+        JO.replace("@", "\uff20"),
+        "%63%61%6e%61%72%79%2e%6a%6f%40example.org",
+        "canary.jo&#x40;&#101;&#120;&#97;&#109;&#112;&#108;&#101;.org",
+        "".join(f"\\u{ord(sign):04x}" for sign in JO),
+    ],
+)
+def test_in_whatever_way_it_is_written_the_journal_is_clean(ledger: LedgerUnderTest, written: str) -> None:
+    """Letters that are escaped are none that a search for bytes would find."""
+    ledger.each(sent("m1"), raw := of(sent("m2"), text="WRITTEN").replace(b"WRITTEN", written.encode()), sent("m3"))
+    assert run(ledger).bodies == 1
+    ((left,),) = ledger.rows("SELECT body FROM journal WHERE seq = 2")
+    assert (json.loads(left)["data"]["text"], ledger.each(raw)) == ("***@example.org", ["duplicate"])
+    assert ledger.rows("SELECT count(*) FROM journal") == [(3,)]
+
+
 def test_chunks_are_bounded_in_bytes(ledger: LedgerUnderTest) -> None:
     ledger.deliver(*[of(sent(f"m{number}"), email=JO, p="x" * 200_000) for number in range(3)])
     ledger.deliver(*[of(sent(f"n{number}"), email=JO) for number in range(60)])
