@@ -195,8 +195,8 @@ class Service:
         """Commit what waits and close the database."""
         await self.reconciliation.close()
         await self.rebuilding.close()
-        await self.rejected.close()
         await self.erasing.close()
+        await self.rejected.close()
         await self.retention.close()
         await self.writer.close()
         await self.readers.close()

@@ -97,6 +97,8 @@ class Erasing:
         return empty
 
     async def _erase(self, progress: Progress, eraser: Eraser) -> None:
+        # First, because what is taken in of them meanwhile is then looked for in the database.
+        eraser.add(Erased(await self._rejected.erase(eraser.is_in_body)))
         # Its own connection: a whole journal takes longer than any read may.
         connection = await connect(partial(open_for_reading, self._path))
         try:
@@ -106,7 +108,6 @@ class Erasing:
                     partial(self._store.transact, partial(eraser.write, hits=hits))
                 )
                 eraser.add(changed)
-            eraser.add(Erased(await self._rejected.erase(eraser.is_in_body)))
         finally:
             await connection.close()
 

@@ -152,7 +152,7 @@ def allowed_calls() -> set[str]:
 
 
 def calls_of(group: str) -> set[str]:
-    """The system calls of a group such as `@system-service`, with those of the groups in it; one call is its own."""
+    """The system calls of a group such as `@system-service`, with those of the groups in it; a call is its own."""
     if not group.startswith("@"):
         return {group}
     command = [program("systemd-analyze"), "syscall-filter", "--no-pager", group]

@@ -147,10 +147,10 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 def open_for_analysis(path: Path) -> sqlite3.Connection:
     """The same for a thread of its own, of which this call makes one that stands back for all others.
 
-    Only Linux gives each thread its own priority; elsewhere, or where that is forbidden, nothing is changed.
+    Only Linux gives each thread its own priority; elsewhere, and where the process may not, nothing is changed.
     """
     if sys.platform == "linux":
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(PermissionError):  # a filter of system calls may forbid it
             os.setpriority(os.PRIO_PROCESS, 0, _NICE)  # 0 is the calling thread
     return open_for_reading(path)
 

@@ -94,8 +94,7 @@ def rejected_path(database: Path) -> Path:
 
 def _open(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    is_new = path.stat().st_size == 0
-    if not is_new and not _is_ours(path):
+    if path.stat().st_size and not _is_ours(path):
         raise StorageError(f"'{path}' is not a file of this program; move it away.")
     path.chmod(0o600)
     conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_TIMEOUT_S)
@@ -103,10 +102,11 @@ def _open(path: Path) -> sqlite3.Connection:
         # What is deleted is overwritten, and the file shrinks; no write-ahead log keeps a copy.
         conn.execute("PRAGMA secure_delete=ON").fetchone()
         conn.execute("PRAGMA synchronous=OFF")
-        if is_new:
-            conn.execute("PRAGMA auto_vacuum=FULL")
+        # Also one that a kill left half-made. The first has an effect only while nothing is in the file.
+        conn.execute("PRAGMA auto_vacuum=FULL")
+        if conn.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            conn.execute(queries("rejected.sql")["create"])
+        conn.execute(queries("rejected.sql")["create"])
         conn.execute(queries("rejected.sql")["heads"]).fetchall()
     except BaseException:
         conn.close()
