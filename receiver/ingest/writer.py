@@ -15,7 +15,7 @@ from receiver.events import EVENT_NAMES, LATE_HORIZON_MS, Event, Unread
 from receiver.ingest.heartbeat import INTERVAL_MS, Heartbeat
 from receiver.ingest.meters import Meters
 from receiver.storage.deliveries import Delivery, Outcome
-from receiver.storage.faults import Fault, classify
+from receiver.storage.faults import Fault, classify, explained
 from receiver.storage.sqlite.store import Store
 
 T = TypeVar("T")
@@ -319,7 +319,7 @@ class Writer:
         self.heartbeat.failed()
         fault = classify(error)
         if fault is Fault.FATAL:
-            log.critical("database_failed", error=str(error))
+            log.critical("database_failed", detail=explained(self._store.path, error, "used"))
             self.failed.set()
             self._wake.set()
         elif fault is Fault.FULL and not self._full:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from receiver.errors import QueryTimeoutError, UnavailableError
+from receiver.errors import QueryTimeoutError, StorageError, UnavailableError
 from receiver.events import LATE_HORIZON_MS
 from receiver.ingest.meters import Meters
 from receiver.ingest.writer import Writer
@@ -47,7 +47,7 @@ class Operations:
             raise UnavailableError("The database takes nothing now; see the log.")
         try:
             await self._readers.run(reads.ping)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StorageError) as error:
             log.error("database_unreadable", exc_info=error)
             raise UnavailableError("The database cannot be read; see the log.") from error
         return {"status": "ready"}
@@ -67,7 +67,7 @@ class Operations:
         """Something else while the database cannot be read: just then the other metrics are needed."""
         try:
             return await self._readers.run(work)
-        except (sqlite3.Error, QueryTimeoutError):
+        except (sqlite3.Error, StorageError, QueryTimeoutError):
             return otherwise
 
 

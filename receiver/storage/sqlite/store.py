@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from receiver.errors import QueryTimeoutError, StorageError
 from receiver.leadterra.payloads import Parser
 from receiver.storage.deliveries import Delivery, Outcome, Refusals, Stretch
-from receiver.storage.faults import Fault, classify
+from receiver.storage.faults import Fault, classify, damaged, explained, is_damage
 from receiver.storage.sqlite.connection import (
     Connection,
     checkpoint_often,
@@ -23,6 +23,7 @@ from receiver.storage.sqlite.connection import (
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import Tell, in_silence, migrate
 from receiver.storage.sqlite.recount import Correction, correct
+from receiver.storage.sqlite.soundness import check_pages
 from receiver.storage.sqlite.spans import Measured, any_wide, measure_spans
 
 P = ParamSpec("P")
@@ -32,10 +33,14 @@ _INTERRUPT_EVERY_S = 0.02
 
 
 class Store:
-    """The one writing connection. Every method is one transaction; call them one at a time."""
+    """The one writing connection. Every method is one transaction; call them one at a time.
 
-    def __init__(self, path: Path, connection: Connection, ledger: Ledger) -> None:
+    `unchecked` are the tables whose pages the start had no time to look at.
+    """
+
+    def __init__(self, path: Path, connection: Connection, ledger: Ledger, unchecked: Sequence[str] = ()) -> None:
         self.path = path
+        self.unchecked = unchecked
         self.parser: Parser = ledger.parser
         self._connection = connection
         self._ledger = ledger
@@ -48,14 +53,14 @@ class Store:
         """
         connection = await connect(partial(open_for_writing, path))
         try:
-            ledger = await connection.run(_prepare, path, now_ms, tell)
+            ledger, unchecked = await connection.run(_prepare, path, now_ms, tell)
         except sqlite3.DatabaseError as error:
             await connection.close()
-            raise StorageError(f"The database '{path}' cannot be used: {error}.") from error
+            raise StorageError(explained(path, error, "used")) from error
         except BaseException:
             await connection.close()
             raise
-        return cls(path, connection, ledger)
+        return cls(path, connection, ledger, unchecked)
 
     async def commit(
         self,
@@ -72,7 +77,7 @@ class Store:
         try:
             return [await self._connection.run(self._ledger.secret_id, secret, now_ms) for secret in secrets]
         except sqlite3.DatabaseError as error:
-            raise StorageError(f"The database '{self.path}' cannot be used: {error}.") from error
+            raise StorageError(explained(self.path, error, "used")) from error
 
     async def retry(self, ids: Sequence[int], now_ms: int) -> dict[str, int]:
         """Reads quarantined bodies again: counts of retried, stored, duplicate, still_quarantined."""
@@ -128,9 +133,10 @@ class Store:
         await self._connection.close()
 
 
-def _prepare(conn: sqlite3.Connection, path: Path, now_ms: int, tell: Tell) -> Ledger:
+def _prepare(conn: sqlite3.Connection, path: Path, now_ms: int, tell: Tell) -> tuple[Ledger, list[str]]:
+    unchecked = check_pages(conn, path)
     migrate(conn, str(path), now_ms, tell)
-    return Ledger(conn)
+    return Ledger(conn), unchecked
 
 
 class Readers:
@@ -140,7 +146,8 @@ class Readers:
     writer wait for all of them.
     """
 
-    def __init__(self, connections: list[Connection], timeout_s: float) -> None:
+    def __init__(self, path: Path, connections: list[Connection], timeout_s: float) -> None:
+        self._path = path
         self._all = connections
         self._idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
         for connection in connections:
@@ -163,12 +170,15 @@ class Readers:
             for connection in connections:
                 await connection.close()
             raise
-        return cls(connections, timeout_s)
+        return cls(path, connections, timeout_s)
 
     async def run(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """The result of `function(connection, …)`. Raises QueryTimeoutError when it took too long."""
+        """The result of `function(connection, …)`.
+
+        Raises QueryTimeoutError when it took too long, StorageError when the database is damaged.
+        """
         connection = await self._idle.get()
         try:
             work = asyncio.ensure_future(connection.run(function, *args, **kwargs))
@@ -177,10 +187,12 @@ class Readers:
                 await connection.interrupt()
                 await asyncio.wait({work}, timeout=_INTERRUPT_EVERY_S)
             return work.result()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             if classify(error) is Fault.INTERRUPTED:
                 text = f"The query took longer than {self._timeout_s:g} s; ask for less at once."
                 raise QueryTimeoutError(text) from error
+            if is_damage(error):
+                raise StorageError(damaged(self._path, error)) from error
             raise
         finally:
             self._idle.put_nowait(connection)
