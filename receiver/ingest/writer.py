@@ -323,7 +323,8 @@ class Writer:
             self.failed.set()
             self._wake.set()
         elif fault is Fault.FULL and not self._full:
-            log.error("disk_full", detail="Deliveries are refused with 503 until there is space again.")
+            detail = "There is no space, or a quota is used up: deliveries are refused with 503 until there is some."
+            log.error("disk_full", detail=detail, error=str(error))
             self._full = True
         elif fault is Fault.BUSY:
             log.warning("database_locked", detail="Another process holds the database's lock.")

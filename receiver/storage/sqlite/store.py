@@ -10,11 +10,12 @@ from typing import Concatenate, ParamSpec, TypeVar
 from receiver.errors import QueryTimeoutError, StorageError
 from receiver.leadterra.payloads import Parser
 from receiver.storage.deliveries import Delivery, Outcome, Refusals, Stretch
-from receiver.storage.faults import Fault, classify, damaged, explained, is_damage
+from receiver.storage.faults import Fault, classify, explained
 from receiver.storage.sqlite.connection import (
     Connection,
     checkpoint_often,
     connect,
+    connect_to_read,
     open_for_analysis,
     open_for_reading,
     open_for_writing,
@@ -119,7 +120,7 @@ class Store:
 
     async def measure_spans(self) -> Measured:
         """The true spans of campaigns that may have become too wide; reads beside the writer."""
-        connection = await connect(partial(open_for_analysis, self.path))
+        connection = await connect_to_read(self.path, open_for_analysis)
         try:
             return await connection.run(measure_spans)
         finally:
@@ -146,8 +147,7 @@ class Readers:
     writer wait for all of them.
     """
 
-    def __init__(self, path: Path, connections: list[Connection], timeout_s: float) -> None:
-        self._path = path
+    def __init__(self, connections: list[Connection], timeout_s: float) -> None:
         self._all = connections
         self._idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
         for connection in connections:
@@ -165,12 +165,12 @@ class Readers:
         connections: list[Connection] = []
         try:
             while len(connections) < count:
-                connections.append(await connect(partial(opener, path)))
+                connections.append(await connect_to_read(path, opener))
         except BaseException:
             for connection in connections:
                 await connection.close()
             raise
-        return cls(path, connections, timeout_s)
+        return cls(connections, timeout_s)
 
     async def run(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -187,12 +187,10 @@ class Readers:
                 await connection.interrupt()
                 await asyncio.wait({work}, timeout=_INTERRUPT_EVERY_S)
             return work.result()
-        except sqlite3.DatabaseError as error:
+        except sqlite3.OperationalError as error:
             if classify(error) is Fault.INTERRUPTED:
                 text = f"The query took longer than {self._timeout_s:g} s; ask for less at once."
                 raise QueryTimeoutError(text) from error
-            if is_damage(error):
-                raise StorageError(damaged(self._path, error)) from error
             raise
         finally:
             self._idle.put_nowait(connection)
