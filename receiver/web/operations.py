@@ -12,6 +12,7 @@ from receiver.errors import QueryTimeoutError, StorageError, UnavailableError
 from receiver.events import LATE_HORIZON_MS
 from receiver.ingest.meters import Meters
 from receiver.ingest.writer import Writer
+from receiver.log import lost_lines
 from receiver.storage.sqlite import reads, standings
 from receiver.storage.sqlite.reconciliation import unattributed_bounces
 from receiver.storage.sqlite.store import Readers
@@ -59,6 +60,7 @@ class Operations:
         meters.wal.set(self._wal.stat().st_size if self._wal.exists() else 0)
         meters.quarantine.set(await self._read(_quarantine_bytes, math.nan))
         meters.show_missing(await self._read(standings.lost, None))
+        meters.show_lost_lines(lost_lines())
         before = call.now_ms - LATE_HORIZON_MS
         meters.unattributed.set(await self._read(lambda conn: float(unattributed_bounces(conn, before)), math.nan))
         return Raw(meters.render(), _EXPOSITION)
