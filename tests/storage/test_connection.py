@@ -81,7 +81,7 @@ def test_a_reader_does_not_make_a_database(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises((StorageError, sqlite3.OperationalError), match="unable to open database file"):
+    with pytest.raises((StorageError, sqlite3.OperationalError), match="No such file or directory"):
         open_for_writing(tmp_path / "none" / "a.db")
 
 
@@ -91,7 +91,7 @@ async def test_a_function_runs_on_the_connections_own_thread(path: Path) -> None
         count = await connection.run(
             lambda conn, table: conn.execute(f"SELECT count(*) FROM {table}").fetchone(), "meta"
         )
-        assert count[0] == 3
+        assert count[0] == 4
         with pytest.raises(ZeroDivisionError):
             await connection.run(lambda conn: 1 / 0)
     finally:

@@ -14,17 +14,14 @@ import structlog
 
 from receiver.errors import StorageError
 from receiver.storage.faults import Fault, classify
-from receiver.storage.sqlite.connection import Connection, connect
+from receiver.storage.sqlite.connection import Connection, connect, has_our_mark
 from receiver.storage.sqlite.migrate import APPLICATION_ID
 from receiver.storage.sqlite.queries import queries
 
 log = structlog.get_logger()
 
-# Where an SQLite file says what it is: its magic text, and the id of the program that made it.
+# How every SQLite file begins.
 _MAGIC = b"SQLite format 3\0"
-_ID_AT = 68
-_ID = APPLICATION_ID.to_bytes(4, "big")
-_HEADER_BYTES = 100
 _BUSY_TIMEOUT_S = 0.5
 
 
@@ -121,8 +118,7 @@ def _begin_anew(path: Path) -> sqlite3.Connection:
 
 def _is_ours(path: Path) -> bool:
     with path.open("rb") as file:
-        header = file.read(_HEADER_BYTES)
-    return header.startswith(_MAGIC) and header[_ID_AT : _ID_AT + 4] == _ID
+        return file.read(len(_MAGIC)) == _MAGIC and has_our_mark(path)
 
 
 def _heads(conn: sqlite3.Connection) -> list[RejectedHead]:
