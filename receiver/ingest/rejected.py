@@ -51,7 +51,7 @@ class RejectedBodies:
         self._waiting_bytes = 0
         self._gone: list[int] = []
         self._writing = asyncio.Lock()
-        # Between reading a body and its end in the ledger nobody else may decide about it.
+        # What is being taken in is no rejected body any more: whoever looks for those waits until it is stored.
         self._deciding = asyncio.Lock()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -203,10 +203,10 @@ class RejectedBodies:
     async def _take_in(self, secrets: Secrets, parser: Parser, writer: Writer) -> None:
         outcomes: Counter[str] = Counter()
         try:
-            for chunk in self._chunks():
-                if self._stop.is_set():
-                    break
-                async with self._deciding:
+            async with self._deciding:
+                for chunk in self._chunks():
+                    if self._stop.is_set():
+                        break
                     outcomes.update(await self._take_in_chunk(chunk, secrets, parser, writer))
         except UnavailableError:
             log.warning(
