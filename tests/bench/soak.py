@@ -23,7 +23,7 @@ from typing import Any
 
 from tests.bench.provider import running as provider
 from tests.bench.traffic import CAMPAIGNS, Traffic, identity_of
-from tests.e2e.server import Connection, Server, environment, request, rows
+from tests.e2e.server import Connection, Server, environment, request, rows, until
 
 _QUESTIONS = (
     "/v1/campaigns?limit=100",
@@ -106,7 +106,9 @@ class Target:
         return self.server.port
 
     def start(self) -> None:
-        self._server = Server(self.database, **self._settings)
+        server = self._server = Server(self.database, wait=False, **self._settings)
+        until(lambda: server.port or server.process.poll() is not None, "the server to listen", _PATIENCE_S)
+        server.wait_until_listening()  # says why it did not
         self.lives += 1
 
     def sample(self, begun_s: float) -> Sample:
