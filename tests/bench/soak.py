@@ -10,6 +10,7 @@ import contextlib
 import json
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -22,7 +23,7 @@ from typing import Any
 
 from tests.bench.provider import running as provider
 from tests.bench.traffic import CAMPAIGNS, Traffic, identity_of
-from tests.e2e.server import Connection, Server, request, rows, run
+from tests.e2e.server import Connection, Server, environment, request, rows, until
 
 _QUESTIONS = (
     "/v1/campaigns?limit=100",
@@ -105,7 +106,9 @@ class Target:
         return self.server.port
 
     def start(self) -> None:
-        self._server = Server(self.database, **self._settings)
+        server = self._server = Server(self.database, wait=False, **self._settings)
+        until(lambda: server.port or server.process.poll() is not None, "the server to listen", _PATIENCE_S)
+        server.wait_until_listening()  # says why it did not
         self.lives += 1
 
     def sample(self, begun_s: float) -> Sample:
@@ -200,10 +203,16 @@ def judge(database: Path, found: Soak) -> None:
     found.twice = sum(times - 1 for times in held.values())
     found.twice += sum(max(0, counted[kind] - kinds[kind]) for kind in kinds)
     found.reconciliations = rows(database, "SELECT count(*) FROM runs WHERE status = 'ok'")[0][0]
-    found.verified = run(database, "verify").returncode == 0
-    rebuilt = run(database, "rebuild", "--json")
+    found.verified = _command(database, "verify").returncode == 0
+    rebuilt = _command(database, "rebuild", "--json")
     found.rows_changed = json.loads(rebuilt.stdout)["rows_changed"] if rebuilt.returncode in (0, 3) else -1
     found.database_mib = database.stat().st_size / 2**20
+
+
+def _command(database: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """A command, for as long as it takes."""
+    words = [sys.executable, "-m", "receiver", *arguments]
+    return subprocess.run(words, env=environment(database), capture_output=True, text=True, check=False)
 
 
 def slope_per_hour(samples: Sequence[Sample]) -> float | None:
