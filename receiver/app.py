@@ -145,7 +145,6 @@ class Service:
             signers = list(zip(keys, secret_ids, strict=True))
             webhook = Webhook(
                 signers,
-                store.parser,
                 writer,
                 body_reader,
                 clock,

@@ -5,23 +5,23 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from receiver.errors import QueryTimeoutError, StorageError
 from receiver.leadterra.payloads import Parser
-from receiver.storage.deliveries import Delivery, Outcome, Refusals, Stretch
+from receiver.storage.deliveries import Committed, Delivery, Posted, Refusals, Stretch
 from receiver.storage.faults import Fault, classify
+from receiver.storage.sqlite import work
 from receiver.storage.sqlite.connection import (
     Connection,
     checkpoint_often,
     connect,
     open_for_analysis,
     open_for_reading,
-    open_for_writing,
     truncate_wal,
 )
 from receiver.storage.sqlite.ledger import Ledger
-from receiver.storage.sqlite.migrate import Tell, in_silence, migrate
+from receiver.storage.sqlite.migrate import Tell, in_silence
 from receiver.storage.sqlite.recount import Correction, correct
 from receiver.storage.sqlite.spans import Measured, any_wide, measure_spans
 
@@ -31,86 +31,85 @@ T = TypeVar("T")
 _INTERRUPT_EVERY_S = 0.02
 
 
+class Writing(Protocol):
+    """The side that writes. It holds the ledger and its connection, and does one thing after the other."""
+
+    parser: Parser
+
+    async def run(
+        self, function: Callable[Concatenate[Ledger, sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The result of `function(ledger, connection, …)`."""
+
+    async def close(self) -> None:
+        """Close the database."""
+
+
 class Store:
     """The one writing connection. Every method is one transaction; call them one at a time."""
 
-    def __init__(self, path: Path, connection: Connection, ledger: Ledger) -> None:
+    def __init__(self, path: Path, writing: Writing) -> None:
         self.path = path
-        self.parser: Parser = ledger.parser
-        self._connection = connection
-        self._ledger = ledger
+        self.parser: Parser = writing.parser
+        self._writing = writing
 
     @classmethod
     async def open(cls, path: Path, now_ms: int, tell: Tell = in_silence) -> "Store":
-        """Opens, checks and migrates the database; raises StorageError naming what is wrong.
+        """Opens, checks and migrates the database; a thread of this process writes.
 
-        `tell` gets sentences about what takes long, in another thread.
+        `tell` gets sentences about what takes long, in that thread. Raises StorageError naming what is wrong.
         """
-        connection = await connect(partial(open_for_writing, path))
-        try:
-            ledger = await connection.run(_prepare, path, now_ms, tell)
-        except sqlite3.DatabaseError as error:
-            await connection.close()
-            raise StorageError(f"The database '{path}' cannot be used: {error}.") from error
-        except BaseException:
-            await connection.close()
-            raise
-        return cls(path, connection, ledger)
+        return cls(path, await WritingThread.open(path, now_ms, tell))
 
     async def commit(
         self,
-        deliveries: Sequence[Delivery],
+        deliveries: Sequence[Posted | Delivery],
         now_ms: int,
         stretch: Stretch,
         refusals: Refusals | None,
-    ) -> list[Outcome]:
+    ) -> Committed:
         """Deliveries and all that follows from them; durable on return."""
-        return await self._connection.run(self._ledger.commit, deliveries, now_ms, stretch, refusals)
+        return await self._writing.run(work.commit, deliveries, now_ms, stretch, refusals)
 
     async def secret_ids(self, secrets: Sequence[bytes], now_ms: int) -> list[int]:
         """The numbers under which the journal knows these signing secrets."""
         try:
-            return [await self._connection.run(self._ledger.secret_id, secret, now_ms) for secret in secrets]
+            return [await self._writing.run(Ledger.secret_id, secret, now_ms) for secret in secrets]
         except sqlite3.DatabaseError as error:
             raise StorageError(f"The database '{self.path}' cannot be used: {error}.") from error
 
     async def retry(self, ids: Sequence[int], now_ms: int) -> dict[str, int]:
         """Reads quarantined bodies again: counts of retried, stored, duplicate, still_quarantined."""
-        return await self._connection.run(self._ledger.retry, ids, now_ms)
+        return await self._writing.run(Ledger.retry, ids, now_ms)
 
     async def retry_due(self, now_ms: int) -> int:
         """Takes in bodies that were ahead of their time; how many are understood now."""
-        counts = await self._connection.run(self._ledger.retry_due, now_ms)
+        counts = await self._writing.run(Ledger.retry_due, now_ms)
         return counts["stored"] + counts["duplicate"]
 
-    async def take_in(self, deliveries: Sequence[Delivery], now_ms: int) -> list[Outcome]:
+    async def take_in(self, deliveries: Sequence[Delivery], now_ms: int) -> Committed:
         """Events that were fetched, not delivered."""
-        return await self._connection.run(self._ledger.take_in, deliveries, now_ms)
+        return await self._writing.run(work.take_in, deliveries, now_ms)
 
-    async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Other writing work, in one transaction on the writer's thread."""
-        return await self._connection.run(self._ledger.transact, work)
+    async def transact(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Other writing work, in one transaction."""
+        return await self._writing.run(Ledger.transact, function)
 
     async def truncate_wal(self) -> bool:
         """Empties the write-ahead log; False while a reader needs what is in it."""
-        return await self._connection.run(truncate_wal)
+        return await self._writing.run(work.plainly, truncate_wal)
 
     async def checkpoint_often(self, *, often: bool) -> None:
         """Has the write-ahead log written into the database in small pieces, or as usual."""
-        await self._connection.run(checkpoint_often, often)
-
-    @property
-    def campaigns_made(self) -> int:
-        """Grows with every campaign that is seen for the first time."""
-        return self._ledger.campaigns_made
+        await self._writing.run(work.plainly, checkpoint_often, often)
 
     async def correct(self, correction: Correction) -> None:
         """Adds the differences that a recount found, all at once."""
-        await self._connection.run(correct, correction)
+        await self._writing.run(work.plainly, correct, correction)
 
     async def any_wide_span(self) -> bool:
         """Whether some campaign's span may have become too wide."""
-        return await self._connection.run(any_wide)
+        return await self._writing.run(work.plainly, any_wide)
 
     async def measure_spans(self) -> Measured:
         """The true spans of campaigns that may have become too wide; reads beside the writer."""
@@ -122,15 +121,39 @@ class Store:
 
     async def narrow_spans(self, measured: Measured) -> None:
         """Takes measured spans over."""
-        await self._connection.run(self._ledger.narrow_spans, measured)
+        await self._writing.run(Ledger.narrow_spans, measured)
+
+    async def close(self) -> None:
+        await self._writing.close()
+
+
+class WritingThread:
+    """A thread of this process."""
+
+    def __init__(self, connection: Connection, ledger: Ledger) -> None:
+        self.parser = ledger.parser
+        self._connection = connection
+        self._ledger = ledger
+
+    @classmethod
+    async def open(cls, path: Path, now_ms: int, tell: Tell) -> "WritingThread":
+        ledgers: list[Ledger] = []
+
+        def opener() -> sqlite3.Connection:
+            ledger, conn = work.prepare(path, now_ms, tell)
+            ledgers.append(ledger)
+            return conn
+
+        return cls(await connect(opener), ledgers[0])
+
+    async def run(
+        self, function: Callable[Concatenate[Ledger, sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The result of `function(ledger, connection, …)`, called on that thread."""
+        return await self._connection.run(partial(function, self._ledger), *args, **kwargs)
 
     async def close(self) -> None:
         await self._connection.close()
-
-
-def _prepare(conn: sqlite3.Connection, path: Path, now_ms: int, tell: Tell) -> Ledger:
-    migrate(conn, str(path), now_ms, tell)
-    return Ledger(conn)
 
 
 class Readers:
