@@ -15,13 +15,15 @@ from receiver.events import EVENT_NAMES, Event, Unread
 from receiver.ingest.heartbeat import INTERVAL_MS, Heartbeat
 from receiver.ingest.meters import Meters
 from receiver.storage.deliveries import Committed, Delivery, Outcome, Posted
-from receiver.storage.faults import Fault, classify
+from receiver.storage.faults import Fault, WriterEndedError, classify
 from receiver.storage.sqlite.store import Store
 
 T = TypeVar("T")
 log = structlog.get_logger()
 
 _SWEEP_S = 0.25
+# A batch goes to another process as one message, of which both hold a copy.
+_BATCH_BYTES = 8_388_608
 # After a full disk or a held lock: soon enough to heal by itself, rarely enough not to spin.
 _PAUSE_S = 0.2
 _UNFIT = "The ledger cannot take this event; it is kept as it came."
@@ -80,7 +82,7 @@ class Writer:
     async def start(self) -> None:
         """Prove that a commit works, then begin to accept."""
         await self._beat()
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._expire())]
+        self._tasks = [asyncio.create_task(each) for each in (self._run(), self._expire(), self._watch_store())]
 
     @property
     def accepting(self) -> bool:
@@ -154,10 +156,11 @@ class Writer:
         if self._narrowing is not None:
             await self._narrowing
         if self._tasks:
-            await self._tasks[0]
-            self._tasks[1].cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._tasks[1]
+            running, *beside = self._tasks
+            await running
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def _run(self) -> None:
         try:
@@ -210,11 +213,13 @@ class Writer:
     def _take_batch(self) -> list[_Waiter]:
         """What waits, oldest first; what nobody waits for any more is left to the sender's retry."""
         batch: list[_Waiter] = []
-        while self._waiting and len(batch) < self._limits.batch_max:
+        room_bytes = _BATCH_BYTES
+        while self._waiting and len(batch) < self._limits.batch_max and room_bytes > 0:
             waiter = self._waiting.popleft()
             self._waiting_bytes -= len(waiter.delivery.body)
             if not waiter.future.done():
                 batch.append(waiter)
+                room_bytes -= len(waiter.delivery.body)
         return batch
 
     async def _commit(self, batch: Sequence[_Waiter]) -> None:
@@ -337,7 +342,7 @@ class Writer:
     def _note_failure(self, error: Exception) -> None:
         self.heartbeat.failed()
         fault = classify(error)
-        if fault is Fault.FATAL:
+        if fault is Fault.FATAL and not self.failed.is_set():
             log.critical("database_failed", error=str(error))
             self.failed.set()
             self._wake.set()
@@ -346,6 +351,11 @@ class Writer:
             self._full = True
         elif fault is Fault.BUSY:
             log.warning("database_locked", detail="Another process holds the database's lock.")
+
+    async def _watch_store(self) -> None:
+        """A side that writes which ends, even while nothing is asked of it, is the end of accepting."""
+        await self._store.ended.wait()
+        self._note_failure(WriterEndedError("The process that writes has ended."))
 
     async def _expire(self) -> None:
         """Answer those who have waited too long; what is being committed may still be stored."""

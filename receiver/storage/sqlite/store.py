@@ -22,6 +22,7 @@ from receiver.storage.sqlite.connection import (
 )
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import Tell, in_silence
+from receiver.storage.sqlite.process import WritingProcess
 from receiver.storage.sqlite.recount import Correction, correct
 from receiver.storage.sqlite.spans import Measured, any_wide, measure_spans
 
@@ -32,9 +33,13 @@ _INTERRUPT_EVERY_S = 0.02
 
 
 class Writing(Protocol):
-    """The side that writes. It holds the ledger and its connection, and does one thing after the other."""
+    """The side that writes. It holds the ledger and its connection, and does one thing after the other.
+
+    `ended` is set when it has ended, told or not.
+    """
 
     parser: Parser
+    ended: asyncio.Event
 
     async def run(
         self, function: Callable[Concatenate[Ledger, sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -51,15 +56,19 @@ class Store:
     def __init__(self, path: Path, writing: Writing) -> None:
         self.path = path
         self.parser: Parser = writing.parser
+        self.ended = writing.ended
         self._writing = writing
 
     @classmethod
-    async def open(cls, path: Path, now_ms: int, tell: Tell = in_silence) -> "Store":
-        """Opens, checks and migrates the database; a thread of this process writes.
+    async def open(cls, path: Path, now_ms: int, tell: Tell = in_silence, lock: int | None = None) -> "Store":
+        """Opens, checks and migrates the database.
 
-        `tell` gets sentences about what takes long, in that thread. Raises StorageError naming what is wrong.
+        A thread of this process writes or, with the descriptor of the held lock file, a process of its own. `tell`
+        gets sentences about what takes long, perhaps in that thread. Raises StorageError naming what is wrong.
         """
-        return cls(path, await WritingThread.open(path, now_ms, tell))
+        if lock is None:
+            return cls(path, await WritingThread.open(path, now_ms, tell))
+        return cls(path, await WritingProcess.open(path, now_ms, tell, lock))
 
     async def commit(
         self,
@@ -132,6 +141,7 @@ class WritingThread:
 
     def __init__(self, connection: Connection, ledger: Ledger) -> None:
         self.parser = ledger.parser
+        self.ended = asyncio.Event()
         self._connection = connection
         self._ledger = ledger
 
@@ -154,6 +164,7 @@ class WritingThread:
 
     async def close(self) -> None:
         await self._connection.close()
+        self.ended.set()
 
 
 class Readers:
