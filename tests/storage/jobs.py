@@ -53,6 +53,17 @@ def answer_badly(_ledger: Ledger, _conn: sqlite3.Connection) -> object:
     return lambda: None
 
 
+class Unreadable:
+    """Can be sent and not received."""
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return int, ("no number",)
+
+
+def answer_unreadably(_ledger: Ledger, _conn: sqlite3.Connection) -> object:
+    return Unreadable()
+
+
 def mark(conn: sqlite3.Connection, name: str) -> None:
     conn.execute("INSERT INTO meta VALUES (?, 1)", (name,))
 

@@ -120,6 +120,8 @@ async def test_what_cannot_be_sent_harms_nothing_else(apart: Apart) -> None:
         await apart.writing.run(lambda _ledger, _conn: None)
     with pytest.raises(AttributeError, match="local object"):
         await apart.writing.run(jobs.answer_badly)
+    with pytest.raises(ValueError, match="no number"):
+        await apart.writing.run(jobs.answer_unreadably)
     assert await apart.writing.run(jobs.same, 1) == 1
 
 

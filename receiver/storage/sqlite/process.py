@@ -94,7 +94,7 @@ class WritingProcess:
             while True:
                 (length,) = wire.LENGTH.unpack(await self._reader.readexactly(wire.LENGTH.size))
                 content = await self._reader.readexactly(length)
-                self._take(pickle.loads(content))  # noqa: S301 # from the process that this one started
+                self._take(_answer_in(content))
         await asyncio.to_thread(self._process.wait)
         self.ended.set()
         for future in self._pending:
@@ -121,6 +121,15 @@ class WritingProcess:
     async def _end(self) -> None:
         self._writer.close()
         await self._listening
+
+
+def _answer_in(content: bytes) -> wire.Answer:
+    """An answer; one that cannot be read is a failure of what was asked, and of nothing else."""
+    try:
+        answer: wire.Answer = pickle.loads(content)  # noqa: S301 # from the process that this one started
+    except Exception as error:  # noqa: BLE001 # whoever asked gets it
+        return wire.Answer("failed", error)
+    return answer
 
 
 def _started(peer: socket.socket, path: Path, now_ms: int, lock: int) -> "subprocess.Popen[bytes]":
