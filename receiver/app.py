@@ -25,6 +25,7 @@ from receiver.ingest.writer import Limits, Writer
 from receiver.reconcile.service import Reconciliation
 from receiver.reconcile.watch import alarm_counts
 from receiver.settings import Settings
+from receiver.storage.lock import DatabaseLock
 from receiver.storage.sqlite.connection import open_for_analysis
 from receiver.storage.sqlite.store import Readers, Store
 from receiver.web.access import Access
@@ -91,16 +92,18 @@ class Service:
         clock: Clock | None = None,
         leadterra: httpx.AsyncBaseTransport | None = None,
         limits: ConnectionLimits | None = None,
+        lock: DatabaseLock | None = None,
     ) -> "Service":
         """Opens the database and starts the writer. The caller holds the database's lock.
 
+        With that `lock` a process of its own writes, and shares it; without, a thread of this one.
         `clock` and `limits` are those that the settings ask for unless given; `leadterra` replaces the network to
         its API.
         """
         clock = clock or clock_of(settings)
         path = settings.database_path
         async with contextlib.AsyncExitStack() as opened:
-            store, readers, analysts, probes = await _opened(path, clock, opened)
+            store, readers, analysts, probes = await _opened(path, clock, opened, lock)
             meters = Meters()
             writer = Writer(store, clock, _limits(settings), meters)
             body_reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
@@ -145,7 +148,6 @@ class Service:
             signers = list(zip(keys, secret_ids, strict=True))
             webhook = Webhook(
                 signers,
-                store.parser,
                 writer,
                 body_reader,
                 clock,
@@ -206,10 +208,15 @@ class Service:
 
 
 async def _opened(
-    path: Path, clock: Clock, opened: contextlib.AsyncExitStack
+    path: Path, clock: Clock, opened: contextlib.AsyncExitStack, lock: DatabaseLock | None
 ) -> tuple[Store, Readers, Readers, Readers]:
     """The database for the writer, for short questions, for long ones and for probes; `opened` closes them."""
-    store = await Store.open(path, clock.now_ms(), lambda words: log.info("upgrading_database", detail=words))
+    store = await Store.open(
+        path,
+        clock.now_ms(),
+        lambda words: log.info("upgrading_database", detail=words),
+        None if lock is None else lock.share(),
+    )
     opened.push_async_callback(store.close)  # the thread of a connection left open keeps the process alive
     if store.unchecked:
         detail = "The look at the database's pages was cut short; `backup` checks all of them."

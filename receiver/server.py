@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import os
 import secrets
 import signal
@@ -17,6 +16,7 @@ from starlette.types import ASGIApp
 
 from receiver.app import Service
 from receiver.errors import CommandError
+from receiver.garbage import collect_rarely
 from receiver.log import tell
 from receiver.settings import Settings
 from receiver.storage.lock import DatabaseLock, Holder
@@ -29,10 +29,8 @@ log = structlog.get_logger()
 _LOCK_WAIT_S = 30.0
 _LOCK_POLL_S = 0.1
 _BACKLOG = 2048
-# Few objects of a request survive it: collecting young ones rarely costs no memory and saves a tenth of the time.
-_GC_THRESHOLDS = (50_000, 20, 50)
-# A commit gives the interpreter away at each of its statements, and gets it back from a thread that is shaping a long
-# answer after so long: at the usual 5 ms ingest beside long questions takes twice as long.
+# The event loop gets the interpreter back from a thread that is shaping a long answer after so long: at the usual
+# 5 ms ingest beside long questions takes twice as long.
 _SWITCH_INTERVAL_S = 0.0001
 
 
@@ -112,14 +110,12 @@ async def _serve(settings: Settings, lock: DatabaseLock, listener: socket.socket
     url = _url(listener)
     own = frozenset({listener.getsockname()[0]})
     supervisor = Supervisor(os.environ, os.getpid())
-    service = await Service.open(settings, token, own)
+    service = await Service.open(settings, token, own, lock=lock)
     try:
         async with listening(settings, service, listener) as serving:
             lock.describe(Holder(os.getpid(), url, token))
             _announce(settings, listener, service.missing)
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(*_GC_THRESHOLDS)
+            collect_rarely()
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
             async with supervisor.told(service.writer.heartbeat.is_alive, settings.server.shutdown_timeout_s):
                 await _until_stopped(stop, service.writer.failed, serving)

@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from os.path import isfile
 from pathlib import Path
@@ -21,6 +22,10 @@ from receiver.storage.sqlite.connection import open_for_reading, open_for_writin
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import check_current, migrate
 from receiver.storage.sqlite.spans import measure_spans
+
+# As long as a server waits that is started.
+_LEFT_OVER_WAIT_S = 30.0
+_LOCK_POLL_S = 0.05
 
 
 @contextlib.contextmanager
@@ -95,7 +100,7 @@ def holding(settings: Settings) -> Iterator[Path | None]:
     """The path of the database, held by this command; None while another process holds it."""
     path = existing(settings)
     lock = DatabaseLock(path)
-    if not lock.acquire():
+    if not _acquired(lock):
         yield None
         return
     try:
@@ -104,6 +109,20 @@ def holding(settings: Settings) -> Iterator[Path | None]:
         raise StorageError(explained(path, error, "used")) from error
     finally:
         lock.release()
+
+
+def _acquired(lock: DatabaseLock) -> bool:
+    """Take the lock, perhaps after the process that wrote for a server that was killed has finished."""
+    if lock.acquire():
+        return True
+    if lock.is_left_over():
+        say("Waiting for what a server that was killed is still writing.")
+    deadline = time.monotonic() + _LEFT_OVER_WAIT_S
+    while lock.is_left_over() and time.monotonic() < deadline:
+        time.sleep(_LOCK_POLL_S)
+        if lock.acquire():
+            return True
+    return False
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from receiver.clock import Clock
 from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.writer import Writer
 from receiver.storage.sqlite.connection import connect_to_read
-from receiver.storage.sqlite.erase import Erased, Eraser, Hit
+from receiver.storage.sqlite.erase import Erased, Eraser, Hit, erase
 from receiver.storage.sqlite.recount import Progress
 from receiver.storage.sqlite.store import Store
 
@@ -91,12 +91,14 @@ class Erasing:
         """Until nobody waits; whether the log is empty then."""
         empty = True
         while self._waiting:
-            await self._erase(state.progress, Eraser(self._waiting[0], self._store.parser, state.erased))
+            await self._erase(state, self._waiting[0])
             self._waiting.pop(0)
             empty = bool(self._waiting) or await self._empty_log()
         return empty
 
-    async def _erase(self, progress: Progress, eraser: Eraser) -> None:
+    async def _erase(self, state: ErasureState, erasable: str) -> None:
+        progress, parser = state.progress, self._store.parser
+        eraser = Eraser(erasable, parser, state.erased)
         # First, because what is taken in of them meanwhile is then looked for in the database.
         eraser.add(Erased(await self._rejected.erase(eraser.is_in_body)))
         # Its own connection: a whole journal takes longer than any read may.
@@ -104,10 +106,8 @@ class Erasing:
         try:
             chunks = await connection.run(eraser.hits, progress)
             while hits := await self._next(connection.run(_next_of, chunks), progress):
-                changed = await self._writer.exclusively(
-                    partial(self._store.transact, partial(eraser.write, hits=hits))
-                )
-                eraser.add(changed)
+                work = partial(erase, erasable=erasable, parser=parser, hits=hits)
+                eraser.add(await self._writer.exclusively(partial(self._store.transact, work)))
         finally:
             await connection.close()
 

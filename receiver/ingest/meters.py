@@ -155,10 +155,10 @@ class Meters:
         """A webhook of this type was taken in; perhaps one that came earlier than the last."""
         self.arrivals[event] = max(received_at, self.arrivals.get(event, 0))
 
-    def came_late(self) -> None:
-        """An event came later than any retry should."""
-        self.late_events += 1
-        self.late.inc()
+    def came_late(self, events: int = 1) -> None:
+        """Events came later than any retry should."""
+        self.late_events += events
+        self.late.inc(events)
 
     def refuse(self, outcome: str, now_ms: int, *, shaped: bool) -> None:
         """Count a refusal; `shaped` when it looked like the sender's."""

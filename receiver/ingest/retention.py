@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -72,10 +73,12 @@ class Retention:
             await self._store.checkpoint_often(often=False)
 
     async def _expire(self, expiry: Expiry) -> Expired:
-        bodies = await self._all_of(retention.expire_bodies, expiry)
-        resolved = await self._all_of(retention.expire_resolved, expiry)
-        await self._write(lambda conn: retention.finish(conn, expiry))
-        pages = await self._all_of(retention.give_back, expiry)
+        bodies = await self._all_of(
+            expiry, lambda: partial(retention.expire_bodies, upto=expiry.upto, rows=expiry.chunk)
+        )
+        resolved = await self._all_of(expiry, lambda: partial(retention.expire_resolved, ids=expiry.next_resolved()))
+        await self._write(partial(retention.finish, judged_at=expiry.judged_at))
+        pages = await self._all_of(expiry, lambda: partial(retention.give_back, rows=expiry.chunk))
         return Expired(bodies, resolved, pages)
 
     async def _plan(self) -> Expiry:
@@ -89,11 +92,11 @@ class Retention:
         finally:
             await connection.close()
 
-    async def _all_of(self, chunk: Callable[[sqlite3.Connection, Expiry], int], expiry: Expiry) -> int:
+    async def _all_of(self, expiry: Expiry, next_chunk: Callable[[], Callable[[sqlite3.Connection], int]]) -> int:
         """Write chunk after chunk until one finds nothing; in between others have as much time as it took."""
         total = 0
         while True:
-            count, took_s = await self._write(lambda conn: chunk(conn, expiry))
+            count, took_s = await self._write(next_chunk())
             expiry.took(took_s)
             total += count
             if not count:

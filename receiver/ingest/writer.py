@@ -11,20 +11,22 @@ import structlog
 
 from receiver.clock import Clock
 from receiver.errors import UnavailableError
-from receiver.events import EVENT_NAMES, LATE_HORIZON_MS, Event, Unread
+from receiver.events import EVENT_NAMES, Event, Unread
 from receiver.ingest.heartbeat import INTERVAL_MS, Heartbeat
 from receiver.ingest.meters import Meters
-from receiver.storage.deliveries import Delivery, Outcome
-from receiver.storage.faults import Fault, classify, explained
+from receiver.storage.deliveries import Committed, Delivery, Outcome, Posted
+from receiver.storage.faults import Fault, WriterEndedError, classify, explained
 from receiver.storage.sqlite.store import Store
 
 T = TypeVar("T")
 log = structlog.get_logger()
 
-_TYPES = frozenset(EVENT_NAMES.values())
 _SWEEP_S = 0.25
+# A batch goes to another process as one message, of which both hold a copy.
+_BATCH_BYTES = 8_388_608
 # After a full disk or a held lock: soon enough to heal by itself, rarely enough not to spin.
 _PAUSE_S = 0.2
+_UNFIT = "The ledger cannot take this event; it is kept as it came."
 _FAILED = "The database failed; the receiver stops. Send the event again."
 
 
@@ -41,7 +43,7 @@ class Limits:
 class _Waiter:
     __slots__ = ("deadline_s", "delivery", "future")
 
-    def __init__(self, delivery: Delivery, future: asyncio.Future[Outcome], deadline_s: float) -> None:
+    def __init__(self, delivery: Posted | Delivery, future: asyncio.Future[Outcome], deadline_s: float) -> None:
         self.delivery = delivery
         self.future = future
         self.deadline_s = deadline_s
@@ -61,7 +63,7 @@ class Writer:
         self.failed = asyncio.Event()
         self.new_campaign = asyncio.Event()
         self._store = store
-        self._campaigns_made = store.campaigns_made
+        self._campaigns_made = 0
         self._clock = clock
         self._limits = limits
         self._meters = meters
@@ -80,7 +82,7 @@ class Writer:
     async def start(self) -> None:
         """Prove that a commit works, then begin to accept."""
         await self._beat()
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._expire())]
+        self._tasks = [asyncio.create_task(each) for each in (self._run(), self._expire(), self._watch_store())]
 
     @property
     def accepting(self) -> bool:
@@ -90,7 +92,7 @@ class Writer:
     def queued(self) -> int:
         return len(self._waiting)
 
-    async def submit(self, delivery: Delivery) -> Outcome:
+    async def submit(self, delivery: Posted | Delivery) -> Outcome:
         """What became of the delivery, once that is durable. Raises UnavailableError when it may not be."""
         if self._closing or self.failed.is_set():
             raise UnavailableError("The receiver is shutting down; send the event again.", 5)
@@ -128,17 +130,18 @@ class Writer:
         One that the ledger cannot take is kept in quarantine. Raises UnavailableError.
         """
         try:
-            outcomes = await self.exclusively(lambda: self._store.take_in(deliveries, self._clock.now_ms()))
+            committed = await self.exclusively(lambda: self._store.take_in(deliveries, self._clock.now_ms()))
         except UnavailableError:
             raise
         except Exception:
             if len(deliveries) > 1:
                 return [outcome for delivery in deliveries for outcome in await self.take_in([delivery])]
-            if not _set_aside(deliveries[0]):
+            unfit = self._set_aside(deliveries[0])
+            if unfit is None:
                 raise
-            return await self.take_in(deliveries)
-        self._note_arrivals(deliveries, outcomes)
-        return outcomes
+            return await self.take_in([unfit])
+        self._note_arrivals(committed)
+        return list(committed.outcomes)
 
     def hurry(self, within_s: float) -> None:
         """Answer everybody who waits within this time, so that a shutdown need not cut anybody off."""
@@ -153,10 +156,11 @@ class Writer:
         if self._narrowing is not None:
             await self._narrowing
         if self._tasks:
-            await self._tasks[0]
-            self._tasks[1].cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._tasks[1]
+            running, *beside = self._tasks
+            await running
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def _run(self) -> None:
         try:
@@ -209,11 +213,13 @@ class Writer:
     def _take_batch(self) -> list[_Waiter]:
         """What waits, oldest first; what nobody waits for any more is left to the sender's retry."""
         batch: list[_Waiter] = []
-        while self._waiting and len(batch) < self._limits.batch_max:
+        room_bytes = _BATCH_BYTES
+        while self._waiting and len(batch) < self._limits.batch_max and room_bytes > 0:
             waiter = self._waiting.popleft()
             self._waiting_bytes -= len(waiter.delivery.body)
             if not waiter.future.done():
                 batch.append(waiter)
+                room_bytes -= len(waiter.delivery.body)
         return batch
 
     async def _commit(self, batch: Sequence[_Waiter]) -> None:
@@ -235,10 +241,32 @@ class Writer:
                 waiter.future.set_result(outcome)
 
     async def _commit_unread(self, waiter: _Waiter) -> None:
-        if _set_aside(waiter.delivery):
-            await self._commit([waiter])
-        else:
+        unfit = self._set_aside(waiter.delivery)
+        if unfit is None:
             _refuse([waiter], "The event could not be stored; send it again.")
+        else:
+            waiter.delivery = unfit
+            await self._commit([waiter])
+
+    def _set_aside(self, delivery: Posted | Delivery) -> Delivery | None:
+        """What the ledger cannot take is still signed: its body for quarantine. None if it was for that already."""
+        unread = Unread("invalid_field", _UNFIT)
+        event = self._read(delivery)
+        if isinstance(event, Event):
+            unread = Unread("invalid_field", _UNFIT, EVENT_NAMES[event.kind], event.campaign)
+        elif event is not None:
+            return None
+        return Delivery(delivery.body, delivery.received_at, unread, delivery.secret, delivery.peer)
+
+    def _read(self, delivery: Posted | Delivery) -> Event | Unread | None:
+        """What a body tells of; None if reading it is what failed."""
+        if isinstance(delivery, Delivery):
+            return delivery.parsed
+        try:
+            return self._store.parser.parse(delivery.body, delivery.received_at)
+        except Exception as error:  # a defect of ours must not cost a signed body
+            log.error("body_not_read", exc_info=error)
+            return None
 
     async def _commit_singly(self, batch: Sequence[_Waiter]) -> None:
         for waiter in batch:
@@ -247,30 +275,26 @@ class Writer:
             else:
                 await self._commit([waiter])
 
-    async def _write(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
+    async def _write(self, deliveries: Sequence[Posted | Delivery]) -> Sequence[Outcome]:
         now = self._clock.now_ms()
         begun = self._loop.time()
         refusals = self.heartbeat.refusals()
-        outcomes = await self._store.commit(deliveries, now, self.heartbeat.stretch(), refusals)
+        committed = await self._store.commit(deliveries, now, self.heartbeat.stretch(), refusals)
         self._full = False
         self.version += 1
         self.heartbeat.committed(accepted=True, refusals=refusals)
         self._meters.batch(len(deliveries), self._loop.time() - begun)
-        self._note_arrivals(deliveries, outcomes)
-        return outcomes
+        self._note_arrivals(committed)
+        return committed.outcomes
 
-    def _note_arrivals(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -> None:
+    def _note_arrivals(self, committed: Committed) -> None:
         """What came: of which type, whether later than any retry should, whether of a campaign not seen before."""
-        for delivery, outcome in zip(deliveries, outcomes, strict=True):
-            event, arrived_at = delivery.parsed, delivery.received_at
-            if isinstance(event, Event):
-                self._meters.arrived(EVENT_NAMES[event.kind], arrived_at)
-                if outcome is Outcome.STORED and arrived_at - event.occurred_at > LATE_HORIZON_MS:
-                    self._meters.came_late()
-            elif event.event is not None and event.event in _TYPES:
-                self._meters.arrived(event.event, arrived_at)  # in quarantine, but it came
-        if self._store.campaigns_made != self._campaigns_made:
-            self._campaigns_made = self._store.campaigns_made
+        for event, arrived_at in committed.arrived.items():
+            self._meters.arrived(event, arrived_at)
+        if committed.late:
+            self._meters.came_late(committed.late)
+        if committed.campaigns_made != self._campaigns_made:
+            self._campaigns_made = committed.campaigns_made
             self.new_campaign.set()
 
     async def _beat(self, *, stopped: bool = False) -> None:
@@ -318,7 +342,7 @@ class Writer:
     def _note_failure(self, error: Exception) -> None:
         self.heartbeat.failed()
         fault = classify(error)
-        if fault is Fault.FATAL:
+        if fault is Fault.FATAL and not self.failed.is_set():
             log.critical("database_failed", detail=explained(self._store.path, error, "used"))
             self.failed.set()
             self._wake.set()
@@ -328,6 +352,11 @@ class Writer:
             self._full = True
         elif fault is Fault.BUSY:
             log.warning("database_locked", detail="Another process holds the database's lock.")
+
+    async def _watch_store(self) -> None:
+        """A side that writes which ends, even while nothing is asked of it, is the end of accepting."""
+        await self._store.ended.wait()
+        self._note_failure(WriterEndedError("The process that writes has ended."))
 
     async def _expire(self) -> None:
         """Answer those who have waited too long; what is being committed may still be stored."""
@@ -342,16 +371,6 @@ class Writer:
     def _refuse_all(self) -> None:
         while self._waiting:
             _refuse(self._take_batch(), _FAILED)
-
-
-def _set_aside(delivery: Delivery) -> bool:
-    """An event that the ledger cannot take is still signed: keep its body in quarantine. False if it is there."""
-    event = delivery.parsed
-    if not isinstance(event, Event):
-        return False
-    detail = "The ledger cannot take this event; it is kept as it came."
-    delivery.parsed = Unread("invalid_field", detail, EVENT_NAMES[event.kind], event.campaign)
-    return True
 
 
 def _refuse(waiters: Sequence[_Waiter], text: str) -> None:

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from receiver.errors import LeadterraError, LeadterraReason
-from receiver.leadterra.exchange import Answer
 from receiver.leadterra.payloads import epoch_ms
+
+if TYPE_CHECKING:  # the process that writes needs counters, and no HTTP client
+    from receiver.leadterra.exchange import Answer
 
 _COUNTER_MAX = 2**53  # beyond it a JSON number is no longer exact
 _ID_MAX = 512
@@ -95,7 +97,7 @@ _COUNTERS = {
 }
 
 
-def read_snapshot(answer: Answer, campaign_id: str) -> Snapshot:
+def read_snapshot(answer: "Answer", campaign_id: str) -> Snapshot:
     """The counters of `campaign_id`. Raises LeadterraError: not_json, invalid_answer, wrong_campaign."""
     outer = _object(answer)
     body = _inside(outer, ("data", "stats", "campaign"), _COUNTERS.values())
@@ -108,7 +110,7 @@ def read_snapshot(answer: Answer, campaign_id: str) -> Snapshot:
     return Snapshot(campaign_id, answer.at_ms, Counters(**counts, open_rate=open_rate, reply_rate=reply_rate))
 
 
-def read_state(answer: Answer, campaign_id: str, time_field: str) -> CampaignState:
+def read_state(answer: "Answer", campaign_id: str, time_field: str) -> CampaignState:
     """The state after a start or pause; an empty answer is good. Raises as `read_snapshot`."""
     if not answer.body:
         return CampaignState(campaign_id, None, None)
@@ -117,7 +119,7 @@ def read_state(answer: Answer, campaign_id: str, time_field: str) -> CampaignSta
     return CampaignState(campaign_id, _text(body.get("status"), _STATUS_MAX), epoch_ms(body.get(time_field)))
 
 
-def read_webhook(answer: Answer, url: str, events: Iterable[str]) -> RegisteredWebhook:
+def read_webhook(answer: "Answer", url: str, events: Iterable[str]) -> RegisteredWebhook:
     """The webhook that was asked for. Raises LeadterraError: not_json, invalid_answer."""
     outer = _object(answer)
     body = _inside(outer, ("webhook", "data"), ("id",))
@@ -132,7 +134,7 @@ def read_webhook(answer: Answer, url: str, events: Iterable[str]) -> RegisteredW
     return RegisteredWebhook(webhook_id, _text(body.get("url"), 2000) or url, names, status, secret)
 
 
-def read_replies(answer: Answer, campaign_id: str) -> RepliesPage:
+def read_replies(answer: "Answer", campaign_id: str) -> RepliesPage:
     """One page of the replies of `campaign_id`. Raises LeadterraError: not_json, invalid_answer."""
     body = _json(answer)
     outer = body if isinstance(body, dict) else {}
@@ -158,14 +160,14 @@ def _reply(row: object) -> FetchedReply | None:
     return FetchedReply(row["id"], *others)
 
 
-def _json(answer: Answer) -> Any:
+def _json(answer: "Answer") -> Any:
     try:
         return orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         raise _error(answer, "not_json", f"a body of {len(answer.body)} bytes that is not JSON") from None
 
 
-def _object(answer: Answer) -> Json:
+def _object(answer: "Answer") -> Json:
     body = _json(answer)
     if not isinstance(body, dict):
         raise _invalid(answer, "is not an object")
@@ -180,12 +182,12 @@ def _inside(outer: Json, envelopes: Iterable[str], wanted: Iterable[str]) -> Jso
     return next((place for place in places if any(place.get(name) is not None for name in names)), outer)
 
 
-def _check_campaign(answer: Answer, named: object, campaign_id: str) -> None:
+def _check_campaign(answer: "Answer", named: object, campaign_id: str) -> None:
     if named is not None and named != campaign_id:
         raise _error(answer, "wrong_campaign", f"another campaign than '{campaign_id}'")
 
 
-def _count(answer: Answer, body: Json, path: str) -> int | None:
+def _count(answer: "Answer", body: Json, path: str) -> int | None:
     value = body.get(path)
     if value is None:
         return None
@@ -195,7 +197,7 @@ def _count(answer: Answer, body: Json, path: str) -> int | None:
     return int(value)
 
 
-def _rate(answer: Answer, body: Json, path: str) -> float | None:
+def _rate(answer: "Answer", body: Json, path: str) -> float | None:
     value = body.get(path)
     if value is None:
         return None
@@ -220,10 +222,10 @@ def _kind(value: object) -> str:
     return kinds.get(type(value), "nothing")
 
 
-def _invalid(answer: Answer, fault: str) -> LeadterraError:
+def _invalid(answer: "Answer", fault: str) -> LeadterraError:
     return _error(answer, "invalid_answer", f"a body that {fault}")
 
 
-def _error(answer: Answer, reason: LeadterraReason, what: str) -> LeadterraError:
+def _error(answer: "Answer", reason: LeadterraReason, what: str) -> LeadterraError:
     text = f"Leadterra answered {answer.ask} with {what}; check 'leadterra.base_url', or ask Leadterra."
     return LeadterraError(text, reason, answer.status)

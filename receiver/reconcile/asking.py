@@ -15,7 +15,7 @@ from receiver.events import Event
 from receiver.leadterra.answers import Counters, FetchedReply
 from receiver.leadterra.client import LeadterraClient
 from receiver.leadterra.replies import body_of, event_of
-from receiver.reconcile import cases
+from receiver.reconcile import cases, writes
 from receiver.reconcile.books import Books, Options, Run
 from receiver.reconcile.cases import EVENTS, Answered, Taken
 from receiver.reconcile.drift import SKEW_MAX_MS, Circumstances
@@ -107,7 +107,9 @@ class Asking:
 
     async def _look_around(self) -> None:
         now, speed = self._clock.now_ms(), self._clock.speed
-        self._around = await self._books.write(lambda conn: cases.circumstances(conn, self._options.pins, now, speed))
+        self._around = await self._books.write(
+            partial(cases.circumstances, pins=self._options.pins, now_ms=now, speed=speed)
+        )
 
     async def _ask_each(self, names: Iterator[str]) -> None:
         for campaign_id in names:
@@ -144,7 +146,8 @@ class Asking:
                 await self._note_failure(failure)
         if answers:
             now = self._clock.now_ms()
-            taken = await self._books.write(lambda conn: cases.take_in_all(conn, answers, now, self._around))
+            work = partial(cases.take_in_all, answers=answers, now_ms=now, around=self._around)
+            taken = await self._books.write(work)
             self._answered += len(answers)
             for answer, each in zip(answers, taken, strict=True):
                 self._look_for_losses(answer.campaign_id, each)
@@ -170,9 +173,7 @@ class Asking:
         if self._run.failed >= _HOPELESS and not self._answered:
             self._hopeless = failure.error
         text, now = str(failure.error), self._clock.now_ms()
-        await self._books.write(
-            lambda conn: rows.note_attempt(conn, rows.add_campaign(conn, failure.campaign_id), now, failure=text)
-        )
+        await self._books.write(partial(writes.note_failures, failures=[(failure.campaign_id, text)], now_ms=now))
 
     def _note_error(self, campaign_id: str | None, error: LeadterraError) -> None:
         self._run.errors.append({"campaign_id": campaign_id, "reason": error.reason, "detail": str(error)})
@@ -194,15 +195,10 @@ class Asking:
         else:
             for failure in missing:
                 self._note_error(failure.campaign_id, failure.error)
-
-        def work(conn: sqlite3.Connection) -> None:
-            for failure in missing:
-                campaign = rows.add_campaign(conn, failure.campaign_id)
-                gone_at = None if wrong_key else now
-                rows.note_attempt(conn, campaign, now, gone_at=gone_at, failure=str(failure.error))
-
         if missing:
-            await self._books.write(work)
+            failures = [(failure.campaign_id, str(failure.error)) for failure in missing]
+            gone_at = None if wrong_key else now
+            await self._books.write(partial(writes.note_failures, failures=failures, now_ms=now, gone_at=gone_at))
 
     async def _fetch_replies(self) -> None:
         """Fetch the replies of campaigns that lack some; a failure leaves them missing.
@@ -222,7 +218,9 @@ class Asking:
                 continue
             for begin in range(0, len(fetched.rows), _REPLIES_CHUNK):
                 await self._take_replies(fetched.rows[begin : begin + _REPLIES_CHUNK])
-            left = await self._books.write(partial(self._judge, campaign_id))
+            left = await self._books.write(
+                partial(writes.judge_replies, campaign_id=campaign_id, around=self._around)
+            )
             self._fetched[campaign_id] = left, now
 
     async def _take_replies(self, replies: Sequence[FetchedReply]) -> None:
@@ -231,11 +229,6 @@ class Asking:
         deliveries = [Delivery(body, now, event) for body, event in events if isinstance(event, Event)]
         if deliveries:
             await self._books.take_in(deliveries, now)
-
-    def _judge(self, campaign_id: str, conn: sqlite3.Connection) -> int:
-        """How many leads' replies are missing now."""
-        evaluation = cases.judge(conn, rows.add_campaign(conn, campaign_id), campaign_id, self._around)
-        return evaluation.losses["replied"].total
 
     async def _set_waits(self) -> None:
         """When each campaign that was asked is asked again."""

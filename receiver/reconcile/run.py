@@ -2,24 +2,21 @@
 
 import asyncio
 import contextlib
-import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 
-import orjson
 import structlog
 
 from receiver.clock import Clock
 from receiver.errors import ReceiverError, UnavailableError
 from receiver.leadterra.client import LeadterraClient
+from receiver.reconcile import writes
 from receiver.reconcile.asking import Asking, worth_asking
 from receiver.reconcile.books import Books, Options, Run
 from receiver.reconcile.watch import Watch
 from receiver.storage.sqlite import reconciliation as rows
 
 log = structlog.get_logger()
-
-_ERRORS_KEPT = 100
-_GAPS_KEPT_MS = 400 * 86_400_000
 
 
 class Reconciler:
@@ -49,13 +46,7 @@ class Reconciler:
     async def open(self) -> None:
         """Close runs that a killed process left open, and know the configured campaigns."""
         now = self._clock.now_ms()
-
-        def work(conn: sqlite3.Connection) -> None:
-            rows.abort_runs(conn, now)
-            for campaign_id in self.options.campaign_ids:
-                rows.add_campaign_by_hand(conn, campaign_id, None, now)
-
-        await self._books.write(work)
+        await self._books.write(partial(writes.begin_anew, campaign_ids=self.options.campaign_ids, now_ms=now))
 
     async def start(self, trigger: str, campaign_ids: Sequence[str] | None = None) -> Run:
         """Begin a run over these campaigns, or over all that are due; the one under way if there is one."""
@@ -65,7 +56,7 @@ class Reconciler:
             if self.current is not None and self._task is not None and not self._task.done():
                 return self.current
             now = self._clock.now_ms()
-            run_id = await self._books.write(lambda conn: rows.begin_run(conn, trigger, now))
+            run_id = await self._books.write(partial(rows.begin_run, trigger=trigger, now_ms=now))
             self.current = Run(run_id, trigger, now)
             self._task = asyncio.create_task(self._run(self.current, campaign_ids))
             return self.current
@@ -118,7 +109,7 @@ class Reconciler:
         finally:
             run.ended_at = self._clock.now_ms()
             with contextlib.suppress(ReceiverError):  # the next start closes it
-                await asyncio.shield(self._books.write(lambda conn: _end(conn, run)))
+                await asyncio.shield(self._books.write(partial(writes.end_run, run=run)))
             self._on_end(run)
         await self._tell(run)
 
@@ -137,21 +128,6 @@ class Reconciler:
                 await self._watch.after_run(run)
             except ReceiverError as error:  # the next run or minute looks again
                 log.warning("alarms_not_checked", detail=str(error))
-
-
-def _end(conn: sqlite3.Connection, run: Run) -> None:
-    rows.end_run(
-        conn,
-        run.id,
-        run.ended_at or run.started_at,
-        run.status,
-        campaigns=run.campaigns,
-        done=run.done,
-        failed=run.failed,
-        differing=run.differing,
-        errors=orjson.dumps(run.errors[:_ERRORS_KEPT]).decode(),
-    )
-    rows.forget_gaps(conn, run.started_at - _GAPS_KEPT_MS)
 
 
 def _words(error: BaseException) -> str:

@@ -1,8 +1,9 @@
 """Looks for breaches after every run and every minute, and keeps the alarms that they raise."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -10,7 +11,7 @@ import structlog
 from receiver.clock import Clock
 from receiver.errors import UnavailableError
 from receiver.events import LATE_HORIZON_MS
-from receiver.reconcile import alarms, cases
+from receiver.reconcile import alarms, cases, writes
 from receiver.reconcile.alarms import Alarm, Breach, OpenGap
 from receiver.reconcile.books import Books, Run
 from receiver.reconcile.cases import Pins
@@ -101,14 +102,16 @@ class Watch:
 
     async def _check(self, run: Run | None, *, counts: bool) -> None:
         now = self._clock.now_ms()
-        found, stored = await self._books.read(lambda conn: (self._of_ledger(conn, now), active(conn)))
+        found, stored = await self._books.read(lambda conn: (self._of_ledger(conn, now), writes.active(conn)))
         own = [*self._of_intake(now), *self._late(run, now, counts=counts), *self._of_run(run, now)]
         breaches = [*own, *found]
         try:
-            changes = await self._books.write(lambda conn: _update(conn, self._unwritten, breaches, counts=counts))
+            changes = await self._books.write(
+                partial(writes.update_alarms, unwritten=self._unwritten, breaches=breaches, counts=counts)
+            )
             self._unwritten = ()
         except UnavailableError:  # a full disk must not keep anybody from being told of it
-            changes = alarms.check(_together(stored, self._unwritten), breaches, counts=False)
+            changes = alarms.check(writes.together(stored, self._unwritten), breaches, counts=False)
             self._unwritten = (*changes.raised, *changes.kept)
         for alarm in changes.raised:
             breach = alarm.breach
@@ -207,48 +210,6 @@ def _open_gaps(conn: sqlite3.Connection) -> list[OpenGap]:
     ]
 
 
-def active(conn: sqlite3.Connection) -> list[Alarm]:
-    """The alarms that are not over."""
-    return [
-        Alarm(
-            Breach(row["code"], row["detail"], row["since"], row["subject"], row["campaign_id"], row["deadline"]),
-            row["clean_runs"],
-        )
-        for row in rows.alarms(conn)
-    ]
-
-
 def alarm_counts(held: Sequence[Alarm]) -> dict[str, int]:
     """How many alarms there are of each code."""
     return {code: sum(alarm.breach.code == code for alarm in held) for code in alarms.CODES}
-
-
-def _together(stored: Iterable[Alarm], unwritten: Iterable[Alarm]) -> list[Alarm]:
-    """The alarms that were told; those that could not be written yet are the newer ones."""
-    return list({alarm.key: alarm for alarm in (*stored, *unwritten)}.values())
-
-
-def _update(
-    conn: sqlite3.Connection, unwritten: Sequence[Alarm], breaches: Sequence[Breach], *, counts: bool
-) -> alarms.Changes:
-    stored = active(conn)
-    changes = alarms.check(_together(stored, unwritten), breaches, counts=counts)
-    for alarm in (*changes.raised, *changes.kept):
-        if alarm not in stored:
-            rows.put_alarm(conn, _row(alarm))
-    for alarm in changes.over:
-        rows.delete_alarm(conn, *alarm.key)
-    return changes
-
-
-def _row(alarm: Alarm) -> dict[str, object]:
-    breach = alarm.breach
-    return {
-        "code": breach.code,
-        "subject": breach.subject,
-        "campaign_id": breach.campaign_id,
-        "since": breach.since,
-        "deadline": breach.deadline,
-        "detail": breach.detail,
-        "clean_runs": alarm.clean_runs,
-    }

@@ -1,5 +1,6 @@
 """What ingest hands to a store, and what it gets back."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,8 +16,8 @@ class Outcome(StrEnum):
 
 
 @dataclass(slots=True)
-class Delivery:
-    """One signed body on its way into the ledger.
+class Posted:
+    """One signed body as it came; the side that writes reads it.
 
     `received_at` is in epoch milliseconds; `secret` is the stored id of the secret that verified;
     `peer` the address that posted it.
@@ -24,9 +25,33 @@ class Delivery:
 
     body: bytes
     received_at: int
+    secret: int | None = None
+    peer: str | None = None
+
+
+@dataclass(slots=True)
+class Delivery:
+    """The same, and the event that it tells of."""
+
+    body: bytes
+    received_at: int
     parsed: Event | Unread
     secret: int | None = None
     peer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of deliveries, in their order, once it is durable.
+
+    `arrived` is when each type of event came last, in epoch milliseconds; `late` how many new events came after any
+    retry should. `campaigns_made` grows with every campaign that is seen for the first time.
+    """
+
+    outcomes: Sequence[Outcome]
+    arrived: Mapping[str, int]
+    late: int
+    campaigns_made: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,15 @@ import sqlite3
 from enum import Enum
 from pathlib import Path
 
+from receiver.errors import StorageError
+
 
 class Fault(Enum):
     """How a failed transaction is to be answered."""
 
     FULL = "full"  # no space: refuse with 503 until there is some
     BUSY = "busy"  # another connection holds the lock: refuse with 503, try again
-    FATAL = "fatal"  # fsync failed, or the file is damaged: what is on disk is not known any more
+    FATAL = "fatal"  # fsync failed, the file is damaged, the writer ended: what is on disk is not known any more
     INTERRUPTED = "interrupted"
     OTHER = "other"  # a defect of ours, or a row that the database will not take
 
@@ -34,7 +36,13 @@ _BY_PRIMARY_CODE = {
 }
 
 
+class WriterEndedError(StorageError):
+    """The process that writes has ended without being told to: what it was about to write, nobody knows."""
+
+
 def classify(error: BaseException) -> Fault:
+    if isinstance(error, WriterEndedError):
+        return Fault.FATAL
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return Fault.OTHER

@@ -1,4 +1,4 @@
-"""The lock file that makes one process the owner of a database, and tells others how to reach it."""
+"""The lock file that makes one server or command the owner of a database, and tells others how to reach it."""
 
 import fcntl
 import json
@@ -65,6 +65,12 @@ class DatabaseLock:
         except OSError as error:
             raise CommandError(f"The lock file '{self.path}' cannot be written: {error.strerror}.") from error
 
+    def share(self) -> int:
+        """The descriptor that holds the lock. A process that inherits it holds the lock as well, until it ends."""
+        if self._file is None:
+            raise CommandError(f"The lock file '{self.path}' is not held.")
+        return self._file
+
     def holder(self) -> Holder:
         """Who holds the lock, as far as the file says."""
         try:
@@ -72,6 +78,19 @@ class DatabaseLock:
             return Holder(found["pid"], found["url"], found["token"])
         except (OSError, ValueError, KeyError, TypeError):
             return Holder(None)
+
+    def is_left_over(self) -> bool:
+        """Whether who holds the lock has ended, and only the process that wrote for it is still finishing."""
+        pid = self.holder().pid
+        if pid is None:
+            return False
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # another user's
+            return False
+        return False
 
     def release(self) -> None:
         """Give the lock up. The file stays: removing it would let two processes lock different files."""

@@ -1,9 +1,14 @@
 """Reads request bodies: within a size, within a time, and not beyond a shutdown."""
 
 import asyncio
+import types
+from collections.abc import Coroutine, Generator
 from enum import Enum
+from typing import Any, TypeVar
 
 from starlette.types import Receive
+
+T = TypeVar("T")
 
 
 class Refusal(Enum):
@@ -38,11 +43,18 @@ class BodyReader:
             return Refusal.TOO_LARGE
         if self.draining:
             return Refusal.DRAINING
+        reading = self._read(receive)
+        try:
+            # Most bodies came with their header: setting up a timeout would cost more than reading them.
+            waits_for = reading.send(None)
+        except StopIteration as ended:
+            found: bytes | Refusal = ended.value
+            return found
         timeout = asyncio.timeout(self.timeout_s)
         try:
             async with timeout:
                 self._under_way.add(timeout)
-                return await self._read(receive)
+                return await _go_on(reading, waits_for)
         except TimeoutError:
             return Refusal.DRAINING if self.draining else Refusal.TOO_SLOW
         finally:
@@ -62,3 +74,15 @@ class BodyReader:
                 return bytes(chunks)
             message = await receive()
         return Refusal.GONE
+
+
+@types.coroutine
+def _go_on(begun: Coroutine[Any, Any, T], waits_for: object) -> Generator[Any, Any, T]:
+    """The rest of a coroutine that was begun by hand, as if all of it had been awaited."""
+    try:
+        yield waits_for
+    except BaseException:
+        begun.close()
+        raise
+    result: T = yield from begun
+    return result

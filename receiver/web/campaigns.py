@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from receiver.errors import CampaignNotFoundError
@@ -63,9 +64,8 @@ class Campaigns:
     async def add(self, call: Call) -> dict[str, Any]:
         """Reconcile this campaign too. Twice is as good as once."""
         body: CampaignBody = call.body
-
         await self._books.write(
-            lambda conn: rows.add_campaign_by_hand(conn, body.campaign_id, body.name, call.now_ms)
+            partial(rows.add_campaign_by_hand, campaign_id=body.campaign_id, name=body.name, now_ms=call.now_ms)
         )
         return await self._readers.run(known_campaign, self._comparison, body.campaign_id, call.now_ms)
 

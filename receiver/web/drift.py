@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from receiver.reconcile import cases, watch
+from receiver.reconcile import cases, writes
 from receiver.reconcile.alarms import Alarm
 from receiver.reconcile.cases import Pins
 from receiver.reconcile.definitions import CANDIDATES, FIGURES
@@ -143,7 +143,7 @@ def _all(conn: sqlite3.Connection, comparison: Comparison, params: DriftParams) 
         page = data[: params.limit]
         shown = {row["campaign_id"] for row in page}
         standings = [each for each in standings if each.campaign_id in shown]
-        answer = _answer(conn, comparison.pins, page, gaps_json(conn, standings, params.gaps), watch.active(conn))
+        answer = _answer(conn, comparison.pins, page, gaps_json(conn, standings, params.gaps), writes.active(conn))
     answer["next_cursor"] = encode_cursor(page[-1]["campaign_id"]) if len(data) > params.limit else None
     return answer
 
@@ -154,7 +154,7 @@ def _one(conn: sqlite3.Connection, comparison: Comparison, campaign_id: str, whi
         number = known(conn, campaign_id)["id"]
         standing = comparison.of(conn, [number]).get(number)
         gaps = gaps_json(conn, [] if standing is None else [standing], which)
-        alarms = [each for each in watch.active(conn) if each.breach.campaign_id in (None, campaign_id)]
+        alarms = [each for each in writes.active(conn) if each.breach.campaign_id in (None, campaign_id)]
         answer = _answer(conn, comparison.pins, [row_json(campaign_id, standing)], gaps, alarms)
     answer["next_cursor"] = None
     return answer

@@ -1,5 +1,6 @@
 """Remembering which webhooks were registered with Leadterra: `webhook register` tells the server that runs."""
 
+from functools import partial
 from typing import Any
 
 from receiver.ingest.books import StoreBooks
@@ -18,5 +19,5 @@ class Registrations:
     async def add(self, call: Call) -> dict[str, Any]:
         given: WebhookBody = call.body
         registration = Registration(given.webhook_id, given.leadterra, given.url, tuple(given.events), call.now_ms)
-        await self._books.write(lambda conn: add_registration(conn, registration))
+        await self._books.write(partial(add_registration, registration=registration))
         return {**given.model_dump(), "registered_at": rfc3339(call.now_ms)}

@@ -1,4 +1,4 @@
-"""`POST /webhooks/leadterra`: verify, parse, submit, answer. One pass over headers and body, for speed."""
+"""`POST /webhooks/leadterra`: verify, submit, answer. One pass over headers and body, for speed."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,7 @@ from receiver.ingest.probe import Probes
 from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.writer import Writer
 from receiver.leadterra import signature
-from receiver.leadterra.payloads import Parser
-from receiver.storage.deliveries import Delivery
+from receiver.storage.deliveries import Posted
 from receiver.web.body import BodyReader, Refusal
 from receiver.web.problems import HEADERS, internal, problem
 from receiver.web.request_id import RequestIds
@@ -41,7 +40,6 @@ class Webhook:
     def __init__(
         self,
         secrets: Sequence[tuple[bytes, int]],
-        parser: Parser,
         writer: Writer,
         reader: BodyReader,
         clock: Clock,
@@ -52,7 +50,6 @@ class Webhook:
     ) -> None:
         self._secrets = [secret for secret, _ in secrets]
         self._secret_ids = [number for _, number in secrets]
-        self._parser = parser
         self._writer = writer
         self._reader = reader
         self._clock = clock
@@ -103,9 +100,8 @@ class Webhook:
             await self._reject(body, digests, peer, answer)
             return
         now = self._clock.now_ms()
-        parsed = self._parser.parse(body, now)
         try:
-            outcome = await self._writer.submit(Delivery(body, now, parsed, self._secret_ids[index], peer))
+            outcome = await self._writer.submit(Posted(body, now, self._secret_ids[index], peer))
         except UnavailableError as error:
             self._count_refusal("unavailable", shaped=True)
             await answer.unavailable(str(error), error.retry_after_s)

@@ -136,8 +136,8 @@ def expire(path: Path) -> None:
             plan_s = time.monotonic() - begun
         for title, work in (
             ("an empty commit, to compare", _nothing_for(500)),
-            ("expire bodies", lambda conn: retention.expire_bodies(conn, plan)),
-            ("give pages back", lambda conn: retention.give_back(conn, plan)),
+            ("expire bodies", lambda conn: retention.expire_bodies(conn, plan.upto, plan.chunk)),
+            ("give pages back", lambda conn: retention.give_back(conn, plan.chunk)),
         ):
             took_ms: list[float] = []
             while True:

@@ -16,6 +16,7 @@ from receiver.ingest.probe import Probes
 from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.writer import Limits, Writer
 from receiver.leadterra.payloads import Parser
+from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.store import Store
 from receiver.web.body import BodyReader
 from receiver.web.request_id import RequestIds
@@ -62,10 +63,14 @@ class Receiver:
     async def run_sql(self, statement: str) -> Any:
         """Runs a statement on the writing connection itself, to bring trouble about."""
 
-        def run(conn: sqlite3.Connection) -> Any:
+        def run(_: Ledger, conn: sqlite3.Connection) -> Any:
             return conn.execute(statement).fetchall()
 
-        return await self.store._connection.run(run)
+        return await self.store._writing.run(run)
+
+
+def _read_with(ledger: Ledger, _: sqlite3.Connection, parser: Parser) -> None:
+    ledger.parser = parser
 
 
 @asynccontextmanager
@@ -84,9 +89,10 @@ async def opened_receiver(
     reader = BodyReader(BODY_LIMIT, body_timeout_s)
     secrets = [(SECRET.encode(), (await store.secret_ids([SECRET.encode()], clock.now_ms()))[0])]
     rejected = RejectedBodies(database, clock, meters)
-    parser = parser or store.parser
+    if parser is not None:
+        await store._writing.run(_read_with, parser)
     probes = Probes("a token")
-    webhook = Webhook(secrets, parser, writer, reader, clock, meters, RequestIds(), rejected, probes)
+    webhook = Webhook(secrets, writer, reader, clock, meters, RequestIds(), rejected, probes)
     await writer.start()
     await rejected.start()
     try:

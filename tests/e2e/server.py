@@ -181,6 +181,12 @@ class Server:
         return self.process.pid
 
     @property
+    def writer_pid(self) -> int:
+        """The process that writes for this one."""
+        (found,) = children(self.pid)
+        return found
+
+    @property
     def stderr(self) -> str:
         return "".join(self._lines)
 
@@ -243,6 +249,17 @@ class Server:
         self.wait()
         assert self.process.stderr is not None
         self.process.stderr.close()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that have not been waited for."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
 
 
 def environment(database: Path, **settings: object) -> dict[str, str]:

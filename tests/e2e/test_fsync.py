@@ -43,12 +43,13 @@ def strace() -> str:
 
 @contextmanager
 def traced(strace: str, server: Server, *options: str) -> Iterator[None]:
-    """strace attached to all threads of a server, from before the block to after it."""
-    command = [strace, "-f", "-p", str(server.pid), *options]
+    """strace attached to all threads of both processes of a server, from before the block to after it."""
+    command = [strace, "-f", "-p", str(server.pid), "-p", str(server.writer_pid), *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
         try:
             assert tracer.stderr is not None
-            assert "attached" in tracer.stderr.readline()
+            for _ in range(2):
+                assert "attached" in tracer.stderr.readline()
             yield
         finally:
             if tracer.poll() is None:

@@ -11,7 +11,8 @@ import pytest
 
 from receiver.ingest.meters import Meters
 from receiver.ingest.writer import Limits, Writer
-from receiver.storage.deliveries import Delivery, Outcome
+from receiver.storage.deliveries import Committed, Delivery, Outcome
+from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.store import Store
 from tests.e2e.server import rows
 
@@ -49,7 +50,7 @@ class FaultyStore(Store):
 
     faults: list[Exception | None]
 
-    async def commit(self, *given: Any) -> list[Outcome]:
+    async def commit(self, *given: Any) -> Committed:
         fault = self.faults.pop(0) if getattr(self, "faults", None) else None
         if fault is not None:
             raise fault
@@ -82,10 +83,10 @@ class Ingest:
     async def run_sql(self, statement: str) -> Any:
         """Runs a statement on the writing connection itself, to bring trouble about."""
 
-        def run(conn: sqlite3.Connection) -> Any:
+        def run(_: Ledger, conn: sqlite3.Connection) -> Any:
             return conn.execute(statement).fetchall()
 
-        return await self.store._connection.run(run)
+        return await self.store._writing.run(run)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

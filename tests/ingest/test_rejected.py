@@ -17,7 +17,7 @@ from receiver.ingest.erase import Erasing
 from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.sample import KEPT_MS, Sample
 from receiver.leadterra.signature import sign
-from receiver.storage.deliveries import Outcome
+from receiver.storage.deliveries import Committed, Outcome
 from receiver.storage.sqlite.migrate import APPLICATION_ID
 from receiver.storage.sqlite.rejected import rejected_path
 from receiver.storage.sqlite.store import Store
@@ -190,7 +190,7 @@ async def test_a_file_that_cannot_be_read_on_the_way_is_told(ingest: Ingest) -> 
 class RefusingStore(Store):
     """A real store that cannot take the event of one message."""
 
-    async def take_in(self, deliveries: Any, now_ms: int) -> list[Outcome]:
+    async def take_in(self, deliveries: Any, now_ms: int) -> Committed:
         if any(isinstance(each.parsed, Event) and b'"bad"' in each.body for each in deliveries):
             raise OverflowError("too large for SQLite")
         return await super().take_in(deliveries, now_ms)

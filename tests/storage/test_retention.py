@@ -29,12 +29,14 @@ def plan(ledger: LedgerUnderTest) -> Expiry:
 def expire(ledger: LedgerUnderTest) -> int:
     """One whole run: how many bodies have gone."""
     expiry, count = plan(ledger), 0
-    while more := ledger.ledger.transact(ledger.conn, lambda conn: retention.expire_bodies(conn, expiry)):
+    while more := ledger.ledger.transact(
+        ledger.conn, lambda conn: retention.expire_bodies(conn, expiry.upto, expiry.chunk)
+    ):
         count += more
-    while ledger.ledger.transact(ledger.conn, lambda conn: retention.expire_resolved(conn, expiry)):
+    while ledger.ledger.transact(ledger.conn, lambda conn: retention.expire_resolved(conn, expiry.next_resolved())):
         pass
-    ledger.ledger.transact(ledger.conn, lambda conn: retention.finish(conn, expiry))
-    while ledger.ledger.transact(ledger.conn, lambda conn: retention.give_back(conn, expiry)):
+    ledger.ledger.transact(ledger.conn, lambda conn: retention.finish(conn, expiry.judged_at))
+    while ledger.ledger.transact(ledger.conn, lambda conn: retention.give_back(conn, expiry.chunk)):
         pass
     return count
 
@@ -174,7 +176,9 @@ def test_a_chunk_is_bounded_in_rows_and_bytes(ledger: LedgerUnderTest) -> None:
     ledger.now += YEAR
     trust(ledger)
     expiry, counts = plan(ledger), []
-    while count := ledger.ledger.transact(ledger.conn, lambda conn: retention.expire_bodies(conn, expiry)):
+    while count := ledger.ledger.transact(
+        ledger.conn, lambda conn: retention.expire_bodies(conn, expiry.upto, expiry.chunk)
+    ):
         counts.append(count)
     assert counts == [50] * 9 + [1, 1]
 
@@ -194,7 +198,7 @@ def test_a_killed_run_goes_on_where_it_was(ledger: LedgerUnderTest) -> None:
     trust(ledger)
     ledger.deliver(sent("now"))
     expiry = plan(ledger)
-    ledger.ledger.transact(ledger.conn, lambda conn: retention.expire_bodies(conn, expiry))
+    ledger.ledger.transact(ledger.conn, lambda conn: retention.expire_bodies(conn, expiry.upto, expiry.chunk))
     ledger.restart()
     assert (expire(ledger), kept(ledger)) == (400, [451])
 

@@ -14,6 +14,7 @@ from starlette.types import Message
 from receiver.app import Service
 from receiver.leadterra.signature import sign
 from receiver.settings import load
+from receiver.storage.lock import DatabaseLock
 
 SECRET = b"web-secret"
 TOKEN = "token-of-the-lock-file"
@@ -124,7 +125,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """Starts services on one database; all are closed at the end."""
     async with AsyncExitStack() as opened:
 
-        async def start(peer: str = "127.0.0.1", key: str | None = None, **environ: str) -> Api:
+        async def start(
+            peer: str = "127.0.0.1", key: str | None = None, lock: DatabaseLock | None = None, **environ: str
+        ) -> Api:
             given = {
                 "RECEIVER_STORAGE__URL": f"sqlite:///{tmp_path / 'receiver.db'}",
                 "RECEIVER_WEBHOOK__SECRETS": json.dumps([SECRET.decode()]),
@@ -132,7 +135,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             }
             settings = load(None, given | environ, {}).settings
             clock = StandingClock()
-            service = await Service.open(settings, TOKEN, frozenset({"192.0.2.1"}), clock=clock)
+            service = await Service.open(settings, TOKEN, frozenset({"192.0.2.1"}), clock=clock, lock=lock)
             opened.push_async_callback(service.close)
             api = Api(service, clock, peer, key)
             opened.push_async_callback(api.client.aclose)

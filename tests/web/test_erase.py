@@ -91,8 +91,8 @@ async def test_a_reader_in_the_way_is_said(admin: Api) -> None:
 
 async def test_one_that_fails_is_said_in_the_log_without_the_address(admin: Api) -> None:
     await admin.post(replied(lead=JO))
-    await admin.service.store._connection.run(
-        lambda conn: conn.execute(
+    await admin.service.store._writing.run(
+        lambda _, conn: conn.execute(
             "CREATE TEMP TRIGGER no BEFORE UPDATE ON main.journal BEGIN SELECT RAISE(FAIL, 'no'); END"
         )
     )

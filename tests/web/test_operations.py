@@ -124,7 +124,7 @@ async def test_without_a_write_ahead_log_its_size_is_0(api: Api, tmp_path: Path)
 
 async def rename(api: Api, table: str) -> None:
     """Make a table unreadable."""
-    await api.service.store._connection.run(lambda conn: conn.execute(f"ALTER TABLE {table} RENAME TO gone"))
+    await api.service.store._writing.run(lambda _, conn: conn.execute(f"ALTER TABLE {table} RENAME TO gone"))
 
 
 async def test_it_is_not_ready_while_the_database_cannot_be_read(api: Api) -> None:

@@ -115,7 +115,7 @@ async def test_a_fault_of_ours_is_told_to_the_log_only(api: Api) -> None:
 
 async def test_a_damaged_database_is_told_to_the_log_only(start: Start, tmp_path: Path) -> None:
     api = await start()
-    await api.service.store._connection.run(lambda conn: conn.execute("DROP TABLE replies"))
+    await api.service.store._writing.run(lambda _, conn: conn.execute("DROP TABLE replies"))
     with capture_logs() as lines:
         response = await api.get("/v1/events")
     assert (response.status_code, response.json()) == (500, INTERNAL)

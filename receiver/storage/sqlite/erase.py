@@ -244,6 +244,11 @@ class Eraser:
         return None if text is None else self._erasure.without(text)
 
 
+def erase(conn: sqlite3.Connection, erasable: str, parser: Parser, hits: Sequence[Hit]) -> Erased:
+    """Take an address out of these rows, in the caller's transaction; what was changed."""
+    return Eraser(erasable, parser).write(conn, hits)
+
+
 def _chunks(hits: Sequence[Hit]) -> Iterator[list[Hit]]:
     """Few enough rows at a time that the writer is not held for long."""
     chunk: list[Hit] = []

@@ -6,6 +6,7 @@ the caller's transaction. Times are epoch milliseconds.
 
 import sqlite3
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from receiver.storage.sqlite.queries import queries
@@ -37,6 +38,17 @@ class Expiry:
     resolved: deque[tuple[int, int]] = field(default_factory=deque)
     chunk: int = 50
 
+    def next_resolved(self) -> list[int]:
+        """Take the next few rows of quarantine off the list."""
+        found: list[int] = []
+        size_bytes = 0
+        while self.resolved and len(found) < self.chunk:
+            size_bytes += self.resolved[0][1]
+            if found and size_bytes > _CHUNK_BYTES:
+                break
+            found.append(self.resolved.popleft()[0])
+        return found
+
     def took(self, seconds: float) -> None:
         """Make chunks smaller or larger after one that took so long."""
         if seconds > _SLOW_S:
@@ -66,11 +78,11 @@ def plan(conn: sqlite3.Connection, now_ms: int, keep_ms: int) -> Expiry:
     return found
 
 
-def expire_bodies(conn: sqlite3.Connection, expiry: Expiry) -> int:
+def expire_bodies(conn: sqlite3.Connection, upto: int, rows: int) -> int:
     """Take the next few rows of the journal away; how many. 0 when nothing is left to take."""
     sql = queries("retention.sql")
     last, count, size_bytes = 0, 0, 0
-    for seq, length in conn.execute(sql["oldest_bodies"], {"upto": expiry.upto, "rows": expiry.chunk}).fetchall():
+    for seq, length in conn.execute(sql["oldest_bodies"], {"upto": upto, "rows": rows}).fetchall():
         size_bytes += length
         if count and size_bytes > _CHUNK_BYTES:
             break
@@ -80,30 +92,24 @@ def expire_bodies(conn: sqlite3.Connection, expiry: Expiry) -> int:
     return count
 
 
-def expire_resolved(conn: sqlite3.Connection, expiry: Expiry) -> int:
-    """The same of quarantine: only what is resolved."""
-    count, size_bytes = 0, 0
-    while (
-        expiry.resolved and count < expiry.chunk and (not count or size_bytes + expiry.resolved[0][1] <= _CHUNK_BYTES)
-    ):
-        row_id, length = expiry.resolved.popleft()
-        conn.execute(queries("retention.sql")["expire_resolved"], {"id": row_id})
-        count, size_bytes = count + 1, size_bytes + length
-    return count
+def expire_resolved(conn: sqlite3.Connection, ids: Sequence[int]) -> int:
+    """Take these rows of quarantine away; how many."""
+    conn.executemany(queries("retention.sql")["expire_resolved"], [{"id": row_id} for row_id in ids])
+    return len(ids)
 
 
-def finish(conn: sqlite3.Connection, expiry: Expiry) -> None:
+def finish(conn: sqlite3.Connection, judged_at: int) -> None:
     """Remember by which time was judged."""
-    conn.execute(queries("meta.sql")["set_fact"], {"name": _MARK, "value": expiry.judged_at})
+    conn.execute(queries("meta.sql")["set_fact"], {"name": _MARK, "value": judged_at})
 
 
-def give_back(conn: sqlite3.Connection, expiry: Expiry) -> int:
+def give_back(conn: sqlite3.Connection, rows: int) -> int:
     """Give some free pages back to the disk; how many. 0 when only a tenth of the file is free.
 
     A file that was made before free pages could be given back keeps them, for what comes.
     """
     pages, free = (conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
-    given = min(free - pages // _SPARE, 1 + expiry.chunk // 4)  # a page costs more than a row
+    given = min(free - pages // _SPARE, 1 + rows // 4)  # a page costs more than a row
     if given <= 0:
         return 0
     for _ in range(given):

@@ -5,12 +5,13 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from receiver.errors import QueryTimeoutError, StorageError
 from receiver.leadterra.payloads import Parser
-from receiver.storage.deliveries import Delivery, Outcome, Refusals, Stretch
+from receiver.storage.deliveries import Committed, Delivery, Posted, Refusals, Stretch
 from receiver.storage.faults import Fault, classify, explained
+from receiver.storage.sqlite import work
 from receiver.storage.sqlite.connection import (
     Connection,
     checkpoint_often,
@@ -18,13 +19,12 @@ from receiver.storage.sqlite.connection import (
     connect_to_read,
     open_for_analysis,
     open_for_reading,
-    open_for_writing,
     truncate_wal,
 )
 from receiver.storage.sqlite.ledger import Ledger
-from receiver.storage.sqlite.migrate import Tell, in_silence, migrate
+from receiver.storage.sqlite.migrate import Tell, in_silence
+from receiver.storage.sqlite.process import WritingProcess
 from receiver.storage.sqlite.recount import Correction, correct
-from receiver.storage.sqlite.soundness import check_pages
 from receiver.storage.sqlite.spans import Measured, any_wide, measure_spans
 
 P = ParamSpec("P")
@@ -33,90 +33,98 @@ T = TypeVar("T")
 _INTERRUPT_EVERY_S = 0.02
 
 
+class Writing(Protocol):
+    """The side that writes. It holds the ledger and its connection, and does one thing after the other.
+
+    `unchecked` are the tables whose pages it had no time to look at; `ended` is set when it has ended, told or not.
+    """
+
+    parser: Parser
+    unchecked: Sequence[str]
+    ended: asyncio.Event
+
+    async def run(
+        self, function: Callable[Concatenate[Ledger, sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The result of `function(ledger, connection, …)`."""
+
+    async def close(self) -> None:
+        """Close the database."""
+
+
 class Store:
     """The one writing connection. Every method is one transaction; call them one at a time.
 
     `unchecked` are the tables whose pages the start had no time to look at.
     """
 
-    def __init__(self, path: Path, connection: Connection, ledger: Ledger, unchecked: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, writing: Writing) -> None:
         self.path = path
-        self.unchecked = unchecked
-        self.parser: Parser = ledger.parser
-        self._connection = connection
-        self._ledger = ledger
+        self.parser: Parser = writing.parser
+        self.unchecked = writing.unchecked
+        self.ended = writing.ended
+        self._writing = writing
 
     @classmethod
-    async def open(cls, path: Path, now_ms: int, tell: Tell = in_silence) -> "Store":
-        """Opens, checks and migrates the database; raises StorageError naming what is wrong.
+    async def open(cls, path: Path, now_ms: int, tell: Tell = in_silence, lock: int | None = None) -> "Store":
+        """Opens, checks and migrates the database.
 
-        `tell` gets sentences about what takes long, in another thread.
+        A thread of this process writes or, with the descriptor of the held lock file, a process of its own. `tell`
+        gets sentences about what takes long, perhaps in that thread. Raises StorageError naming what is wrong.
         """
-        connection = await connect(partial(open_for_writing, path))
-        try:
-            ledger, unchecked = await connection.run(_prepare, path, now_ms, tell)
-        except sqlite3.DatabaseError as error:
-            await connection.close()
-            raise StorageError(explained(path, error, "used")) from error
-        except BaseException:
-            await connection.close()
-            raise
-        return cls(path, connection, ledger, unchecked)
+        if lock is None:
+            return cls(path, await WritingThread.open(path, now_ms, tell))
+        return cls(path, await WritingProcess.open(path, now_ms, tell, lock))
 
     async def commit(
         self,
-        deliveries: Sequence[Delivery],
+        deliveries: Sequence[Posted | Delivery],
         now_ms: int,
         stretch: Stretch,
         refusals: Refusals | None,
-    ) -> list[Outcome]:
+    ) -> Committed:
         """Deliveries and all that follows from them; durable on return."""
-        return await self._connection.run(self._ledger.commit, deliveries, now_ms, stretch, refusals)
+        return await self._writing.run(work.commit, deliveries, now_ms, stretch, refusals)
 
     async def secret_ids(self, secrets: Sequence[bytes], now_ms: int) -> list[int]:
         """The numbers under which the journal knows these signing secrets."""
         try:
-            return [await self._connection.run(self._ledger.secret_id, secret, now_ms) for secret in secrets]
+            return [await self._writing.run(Ledger.secret_id, secret, now_ms) for secret in secrets]
         except sqlite3.DatabaseError as error:
             raise StorageError(explained(self.path, error, "used")) from error
 
     async def retry(self, ids: Sequence[int], now_ms: int) -> dict[str, int]:
         """Reads quarantined bodies again: counts of retried, stored, duplicate, still_quarantined."""
-        return await self._connection.run(self._ledger.retry, ids, now_ms)
+        return await self._writing.run(Ledger.retry, ids, now_ms)
 
     async def retry_due(self, now_ms: int) -> int:
         """Takes in bodies that were ahead of their time; how many are understood now."""
-        counts = await self._connection.run(self._ledger.retry_due, now_ms)
+        counts = await self._writing.run(Ledger.retry_due, now_ms)
         return counts["stored"] + counts["duplicate"]
 
-    async def take_in(self, deliveries: Sequence[Delivery], now_ms: int) -> list[Outcome]:
+    async def take_in(self, deliveries: Sequence[Delivery], now_ms: int) -> Committed:
         """Events that were fetched, not delivered."""
-        return await self._connection.run(self._ledger.take_in, deliveries, now_ms)
+        return await self._writing.run(work.take_in, deliveries, now_ms)
 
-    async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Other writing work, in one transaction on the writer's thread."""
-        return await self._connection.run(self._ledger.transact, work)
+    async def transact(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Other writing work, in one transaction."""
+        return await self._writing.run(Ledger.transact, function)
 
     async def truncate_wal(self) -> bool:
         """Empties the write-ahead log; False while a reader needs what is in it."""
-        return await self._connection.run(truncate_wal)
+        return await self._writing.run(work.plainly, truncate_wal)
 
     async def checkpoint_often(self, *, often: bool) -> None:
         """Has the write-ahead log written into the database in small pieces, or as usual."""
-        await self._connection.run(checkpoint_often, often)
-
-    @property
-    def campaigns_made(self) -> int:
-        """Grows with every campaign that is seen for the first time."""
-        return self._ledger.campaigns_made
+        await self._writing.run(work.plainly, checkpoint_often, often)
 
     async def correct(self, correction: Correction) -> None:
         """Adds the differences that a recount found, all at once."""
-        await self._connection.run(correct, correction)
+        await self._writing.run(work.plainly, correct, correction)
 
     async def any_wide_span(self) -> bool:
         """Whether some campaign's span may have become too wide."""
-        return await self._connection.run(any_wide)
+        return await self._writing.run(work.plainly, any_wide)
 
     async def measure_spans(self) -> Measured:
         """The true spans of campaigns that may have become too wide; reads beside the writer."""
@@ -128,16 +136,41 @@ class Store:
 
     async def narrow_spans(self, measured: Measured) -> None:
         """Takes measured spans over."""
-        await self._connection.run(self._ledger.narrow_spans, measured)
+        await self._writing.run(Ledger.narrow_spans, measured)
+
+    async def close(self) -> None:
+        await self._writing.close()
+
+
+class WritingThread:
+    """A thread of this process."""
+
+    def __init__(self, connection: Connection, prepared: work.Prepared) -> None:
+        self.parser: Parser = prepared.ledger.parser
+        self.unchecked = prepared.unchecked
+        self.ended = asyncio.Event()
+        self._connection = connection
+        self._ledger = prepared.ledger
+
+    @classmethod
+    async def open(cls, path: Path, now_ms: int, tell: Tell) -> "WritingThread":
+        prepared: list[work.Prepared] = []
+
+        def opener() -> sqlite3.Connection:
+            prepared.append(work.prepare(path, now_ms, tell))
+            return prepared[0].conn
+
+        return cls(await connect(opener), prepared[0])
+
+    async def run(
+        self, function: Callable[Concatenate[Ledger, sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The result of `function(ledger, connection, …)`, called on that thread."""
+        return await self._connection.run(partial(function, self._ledger), *args, **kwargs)
 
     async def close(self) -> None:
         await self._connection.close()
-
-
-def _prepare(conn: sqlite3.Connection, path: Path, now_ms: int, tell: Tell) -> tuple[Ledger, list[str]]:
-    unchecked = check_pages(conn, path)
-    migrate(conn, str(path), now_ms, tell)
-    return Ledger(conn), unchecked
+        self.ended.set()
 
 
 class Readers:
