@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 import pytest
 
 from receiver.errors import UnavailableError
-from receiver.events import Event, Kind
+from receiver.events import Event, Kind, Unread
 from receiver.ingest.writer import Limits
-from receiver.storage.deliveries import Delivery
+from receiver.storage.deliveries import Delivery, Posted
 from tests.ingest.conftest import DAY_MS, FaultyStore, Ingest, Open
 
 FULL_QUEUE = r"^Too many events wait to be stored; send the event again\.$"
@@ -279,3 +279,29 @@ async def test_an_event_later_than_any_retry_is_counted_as_late(ingest: Ingest) 
     await ingest.deliver(sent_at("m1", ingest.clock.now - DAY_MS))
     await ingest.deliver(sent_at("m2", ingest.clock.now))
     assert b"receiver_late_deliveries_total 1.0" in ingest.meters.render()
+
+
+async def test_a_side_that_writes_which_ends_is_the_end_of_accepting(ingest: Ingest) -> None:
+    assert ingest.writer.accepting
+    ingest.store.ended.set()
+    await until(ingest.writer.failed.is_set, "the writer to notice")
+    with pytest.raises(UnavailableError, match=STOPPING):
+        await ingest.deliver(body("m1"))
+
+
+async def test_a_body_that_cannot_be_read_is_kept_all_the_same(ingest: Ingest) -> None:
+    def broken(body: bytes, now_ms: int | None) -> Event | Unread:
+        raise ZeroDivisionError(len(body), now_ms)
+
+    ingest.store.parser.parse = broken  # type: ignore[method-assign] # as a defect of ours would
+    tasks = [asyncio.create_task(ingest.writer.submit(Posted(body(f"m{number}"), 0))) for number in range(2)]
+    assert await asyncio.gather(*tasks) == ["quarantined", "quarantined"]
+    assert ingest.rows("SELECT reason, count(*) FROM quarantine GROUP BY reason") == [("invalid_field", 2)]
+    assert not ingest.writer.failed.is_set()
+
+
+async def test_a_batch_is_bounded_in_bytes(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.ingest.writer._BATCH_BYTES", 10_000)
+    await asyncio.gather(*[ingest.deliver(body(f"m{number}", 4000)) for number in range(9)])
+    assert b'receiver_batch_events_bucket{le="2.0"} 0.0' in ingest.meters.render()
+    assert b"receiver_batch_events_count 3.0" in ingest.meters.render()
