@@ -1,10 +1,12 @@
 """The schema: the same by whatever road, ours or refused."""
 
+import itertools
 import os
 import re
+import shutil
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -117,7 +119,7 @@ def test_a_newer_schema_that_names_no_version_is_refused_too(tmp_path: Path) -> 
             migrate(conn, "a.db", NOW)
 
 
-def killed(work: Callable[[], None]) -> bool:
+def killed(work: Callable[[], object]) -> bool:
     """Whether a process of its own was killed while it did that."""
     child = os.fork()
     if child == 0:
@@ -128,27 +130,45 @@ def killed(work: Callable[[], None]) -> bool:
     return status != 0
 
 
-def kill_after(conn: sqlite3.Connection, instructions: int) -> None:
-    conn.set_progress_handler(lambda: os.kill(os.getpid(), signal.SIGKILL), instructions)
+def watched(conn: sqlite3.Connection, kill_at: int | None = None) -> Iterator[int]:
+    """Counts SQLite's instructions over all statements, and ends this process at one of them."""
+    steps = itertools.count()
+
+    def step() -> None:
+        if next(steps) == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    conn.set_progress_handler(step, 1)
+    return steps
 
 
-def test_a_first_start_that_is_killed_at_any_moment_leaves_no_database_or_a_whole_one(tmp_path: Path) -> None:
+def moments(total: int) -> range:
+    """A dozen of them, over all of so many instructions."""
+    return range(0, total, max(1, total // 12))
+
+
+def test_a_first_start_that_is_killed_at_any_moment_leaves_no_database_or_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, real = tmp_path / "a.db", sqlite3.connect
+    counts = list[Iterator[int]]()
 
-    def make(instructions: int) -> None:
+    def make(file: Path, kill_at: int | None) -> None:
         def connect(*arguments: Any, **named: Any) -> sqlite3.Connection:
             conn: sqlite3.Connection = real(*arguments, **named)
-            kill_after(conn, instructions)
+            counts.append(watched(conn, kill_at))
             return conn
 
-        connection.sqlite3.connect = connect  # type: ignore[attr-defined] # only in the child
-        with closing(open_for_writing(path)) as conn:
-            migrate(conn, "a.db", NOW)
+        with monkeypatch.context() as patched:
+            patched.setattr(connection.sqlite3, "connect", connect)  # type: ignore[attr-defined] # the module's own
+            open_for_writing(file).close()
 
-    moments = [moment for moment in range(1, 4000, 150) if killed(partial(make, moment))]
-    assert len(moments) > 3
-    assert not killed(partial(make, 1_000_000))
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.db"]
+    make(tmp_path / "b.db", None)
+    for moment in moments(next(counts[0])):
+        assert killed(partial(make, path, moment))
+        assert not path.exists()
+    open_for_writing(path).close()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.db", "b.db"]
     with closing(open_for_writing(path)) as conn:
         migrate(conn, "a.db", NOW)
         assert version(conn) == len(steps())
@@ -266,28 +286,29 @@ def test_a_count_that_was_killed_is_done_again(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_upgrade_that_is_killed_at_any_moment_is_done_again(tmp_path: Path) -> None:
-    path = tmp_path / "old.db"
-    of_version_1(path, *HISTORY)
+    path, old = tmp_path / "old.db", tmp_path / "older.db"
+    of_version_1(old, *HISTORY)
+    with closing(open_for_writing(tmp_path / "fresh.db")) as fresh:
+        whole = schema(fresh)
 
-    def upgrade(instructions: int) -> None:
+    def upgrade(kill_at: int | None) -> int:
+        shutil.copyfile(old, path)
         with closing(open_for_writing(path)) as conn:
-            kill_after(conn, instructions)
+            count = watched(conn, kill_at)
             migrate(conn, "old.db", NOW)
+            return next(count)
 
     stops = []
-    for moment in (1, *range(50, 3000, 150)):
-        if killed(partial(upgrade, moment)):
-            with closing(sqlite3.connect(path)) as conn:
-                stops.append(version(conn))
+    for moment in moments(upgrade(None)):
+        assert killed(partial(upgrade, moment))
+        with closing(sqlite3.connect(path)) as conn:
+            stops.append(version(conn))
+        ledger = LedgerUnderTest(path)
+        assert schema(ledger.conn) == whole
+        assert ledger.recount() == Correction()
+        ledger.conn.close()
     assert stops == sorted(stops)
-    assert stops[0] == 1
-    assert len(stops) > 5
-    ledger = LedgerUnderTest(path)
-    assert version(ledger.conn) == len(steps())
-    assert ledger.recount() == Correction()
-    with closing(open_for_writing(tmp_path / "fresh.db")) as fresh:
-        assert schema(fresh) == schema(ledger.conn)
-    ledger.conn.close()
+    assert set(stops) == set(range(1, len(steps()) + 1))
 
 
 def test_it_tells_what_it_does_to_an_old_database_and_nothing_of_a_new_one(
