@@ -1,0 +1,51 @@
+// Figures and times in the reader's language, and in the zone that was picked.
+
+import { asked } from "./state.js";
+
+export const DASH = "–";
+
+const LOCALE = navigator.languages?.length ? [...navigator.languages] : undefined;
+const counts = new Intl.NumberFormat(LOCALE);
+const changes = new Intl.NumberFormat(LOCALE, { signDisplay: "exceptZero" });
+const shares = new Intl.NumberFormat(LOCALE, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const points = new Intl.NumberFormat(LOCALE, { signDisplay: "exceptZero", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
+const known = (format) => (value) => (value === null || value === undefined ? DASH : format(value));
+
+export const count = known((value) => counts.format(value));
+export const change = known((value) => changes.format(value));
+export const share = known((value) => shares.format(value));
+export const point = known((value) => `${points.format(value * 100)} pp`);
+export const words = known((value) => String(value).replaceAll("_", " "));
+
+const formats = new Map();
+
+function dates(options) {
+  const key = JSON.stringify([options, asked("timezone")]);
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(LOCALE, { ...options, timeZone: asked("timezone") }));
+  return formats.get(key);
+}
+
+const THIS_YEAR = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
+
+export const time = known((value) => {
+  const moment = new Date(value);
+  const old = Math.abs(Date.now() - moment) > 300 * 86400e3;
+  return dates(old ? { ...THIS_YEAR, year: "numeric" } : THIS_YEAR).format(moment);
+});
+export const day = known((value) => dates({ weekday: "short", month: "short", day: "numeric" }).format(new Date(value)));
+export const clock = known((value) => dates({ hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(new Date(value)));
+
+// How long it is, or was, until a moment: `3 h 12 min`.
+export function span(ms) {
+  const minutes = Math.floor(Math.abs(ms) / 60000);
+  if (minutes >= 2880) return `${count(Math.floor(minutes / 1440))} days`;
+  if (minutes >= 60) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return minutes ? `${minutes} min` : `${Math.floor(Math.abs(ms) / 1000)} s`;
+}
+
+export function countdown(deadline) {
+  if (!deadline) return "";
+  const left = new Date(deadline) - Date.now();
+  return left > 0 ? `· final in ${span(left)}, at ${time(deadline)}` : `· final since ${time(deadline)}`;
+}

@@ -1,0 +1,54 @@
+// Figures over time: the chart, its readout, and the table that says the same.
+
+import { get } from "./api.js";
+import { fillRows, setText } from "./bind.js";
+import { Chart } from "./chart.js";
+import * as format from "./format.js";
+import { asked, change, range } from "./state.js";
+
+const section = document.getElementById("series");
+// Of all time, as far back as a chart reads well.
+const LONGEST = { hour: "-30d", day: "-365d", week: "-520w" };
+
+export function stateOf(row) {
+  if (row.time === null) return "time not known";
+  if (!row.ended) return "running";
+  if (row.settled) return "settled";
+  return row.settled === null ? "not known" : "may still change";
+}
+
+export function series(which, changed) {
+  const chart = new Chart(section.querySelector(".chart"), section.querySelector(".readout"));
+  const buttons = section.querySelectorAll("[data-interval]");
+  const mark = () => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.interval === asked("interval"))));
+  for (const button of buttons) {
+    button.addEventListener("click", () => {
+      change({ interval: button.dataset.interval });
+      mark();
+      changed();
+    });
+  }
+  mark();
+  let last = null;
+  const load = async (isLast) => {
+    const { from, to, whole } = range();
+    const interval = asked("interval");
+    const answer = await get("v1/series", { ...which, interval, from: whole ? LONGEST[interval] : from, to, timezone: asked("timezone") });
+    if (!isLast()) return answer;
+    const seen = JSON.stringify([answer.data, answer.query.timezone]);
+    if (seen !== last) {
+      last = seen;
+      chart.draw(answer.data, asked("timezone"));
+      const rows = answer.data.map((row) => ({ ...row, state: stateOf(row) })).reverse();
+      fillRows(section.querySelector("tbody"), rows, (row) => row.time);
+    }
+    return answer;
+  };
+  return { element: section, load };
+}
+
+export function told(row) {
+  const parts = [`sent ${format.count(row.sent)}`, `bounced ${format.count(row.bounced)}`, `replied ${format.count(row.replied)}`];
+  if (row.lost) parts.push(`lost ${format.count(row.lost)}`);
+  return `${format.time(row.time)}: ${parts.join(", ")} · ${stateOf(row)}`;
+}

@@ -1,0 +1,32 @@
+"""Figures and times as the first paint shows them; the page's own scripts put them into the reader's language."""
+
+from typing import Any
+
+# What is not known is never shown as 0.
+DASH = "–"
+
+
+def counted(value: int | None) -> str:
+    """`12,345`."""
+    return DASH if value is None else f"{value:,}"
+
+
+def signed(value: int | None) -> str:
+    """With its sign, by which a change is told from a count."""
+    return DASH if value is None else f"{value:+,}".replace("-", "−") if value else "0"
+
+
+def percent(rate: Any) -> str:
+    """A rate's value as `4.2 %`."""
+    value = rate if rate is None or isinstance(rate, float | int) else rate["value"]
+    return DASH if value is None else f"{value * 100:.1f}%"
+
+
+def points(change: float | None) -> str:
+    """A change of a rate in percentage points."""
+    return DASH if change is None else f"{change * 100:+.1f} pp".replace("-", "−")
+
+
+def stamped(moment: str | None) -> str:
+    """A time without its seconds, as it came."""
+    return DASH if moment is None else moment[:16].replace("T", " ")
