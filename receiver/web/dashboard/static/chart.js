@@ -4,7 +4,8 @@ import { setText } from "./bind.js";
 import { told } from "./series.js";
 
 const HEIGHT = 260;
-const HATCH_PX = 6;
+const HATCH_PX = 7;
+const HATCH_ALPHA = 0.5;
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -30,11 +31,15 @@ export class Chart {
       this.rows.map((row) => row.replied),
     ];
     const key = `${zone} ${dark.matches} ${this.width}`;
-    if (this.plot && this.key === key) return this.plot.setData(data);
+    if (this.plot && this.key === key) {
+      this.plot.setData(data);
+      return this.read(this.plot);
+    }
     this.key = key;
     this.zone = zone;
     this.plot?.destroy();
     this.plot = new uPlot(this.options(zone), data, this.frame);
+    this.read(this.plot);
   }
 
   resize() {
@@ -103,6 +108,7 @@ export class Chart {
     tile.width = tile.height = size;
     const ctx = tile.getContext("2d");
     ctx.strokeStyle = stroke;
+    ctx.globalAlpha = HATCH_ALPHA;
     ctx.lineWidth = devicePixelRatio;
     ctx.beginPath();
     for (const shift of [-size, 0, size]) {
@@ -114,7 +120,7 @@ export class Chart {
   }
 
   read(plot) {
-    const row = this.rows[plot.cursor.idx];
-    setText(this.readout, row ? told(row) : "\u00a0");
+    const row = this.rows[plot.cursor.idx ?? this.rows.length - 1];
+    setText(this.readout, row ? told(row) : "");
   }
 }

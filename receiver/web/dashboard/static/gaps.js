@@ -1,7 +1,13 @@
 // The table of gaps, as the campaign's page and the trust page show it.
 
-import { fillRows } from "./bind.js";
+import { fillRows, setText } from "./bind.js";
+import * as format from "./format.js";
+
+const SHOWN_MAX = 200;
 
 export function showGaps(section, gaps) {
-  fillRows(section.querySelector("#gaps tbody"), gaps, (gap) => [gap.campaign_id, gap.figure, gap.from, gap.to, gap.cause].join(" "));
+  const note = section.querySelector(".gap-note");
+  note.hidden = gaps.length <= SHOWN_MAX;
+  setText(note, `${format.count(SHOWN_MAX)} of ${format.count(gaps.length)} gaps are shown, open ones first.`);
+  fillRows(section.querySelector("#gaps tbody"), gaps.slice(0, SHOWN_MAX), (gap) => [gap.campaign_id, gap.figure, gap.from, gap.to, gap.cause].join(" "));
 }

@@ -17,7 +17,7 @@ async function loadTotals(isLast) {
   const answer = await get("v1/summary", { from, to, timezone: asked("timezone"), compare });
   if (!isLast()) return answer;
   fill(totals, answer);
-  const against = whole ? "All time: there is nothing before it to compare with." : "Change against the same time before.";
+  const against = whole ? "All time: there is nothing before it to compare with." : "Change against the same time before, where that is known.";
   setText(document.getElementById("compared"), `${against} Counts by when it happened, rates of what was sent in the range.`);
   return answer;
 }

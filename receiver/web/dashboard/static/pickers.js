@@ -12,7 +12,8 @@ export function pickers(changed) {
   zone.value = asked("timezone");
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("change", () => {
-    change({ from: document.getElementById("range").value, to: "now", timezone: zone.value });
+    const range = document.getElementById("range");
+    change({ ...(range && range.value !== asked("from") ? { from: range.value, to: "now" } : {}), timezone: zone.value });
     setText(document.getElementById("zone-name"), zone.value);
     changed();
   });
