@@ -1,35 +1,30 @@
-"""Wires the service together and runs it under uvicorn until it is told to stop."""
+"""Wires the service together."""
 
-import asyncio
 import contextlib
-import gc
-import os
 import secrets
-import signal
-import socket
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
 import structlog
-import uvicorn
 from starlette.types import ASGIApp
 
 from receiver.clock import Clock, SimulatedClock, SystemClock
-from receiver.errors import CommandError
 from receiver.ingest.books import StoreBooks
+from receiver.ingest.erase import Erasing
 from receiver.ingest.intake import Intake
 from receiver.ingest.meters import Meters
+from receiver.ingest.probe import Probes
 from receiver.ingest.quarantine import Retrying
 from receiver.ingest.rebuild import Rebuilding
+from receiver.ingest.rejected import RejectedBodies
+from receiver.ingest.retention import Retention
+from receiver.ingest.setup import next_step
 from receiver.ingest.writer import Limits, Writer
 from receiver.reconcile.service import Reconciliation
 from receiver.reconcile.watch import alarm_counts
 from receiver.settings import Settings
-from receiver.storage.lock import DatabaseLock, Holder
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.connection import open_for_analysis
 from receiver.storage.sqlite.store import Readers, Store
@@ -37,11 +32,14 @@ from receiver.web.access import Access
 from receiver.web.body import BodyReader
 from receiver.web.breakdowns import Breakdowns
 from receiver.web.campaigns import Campaigns
+from receiver.web.connections import ConnectionLimits, Connections
 from receiver.web.dashboard.assets import Assets
 from receiver.web.dashboard.dashboard import Dashboard
 from receiver.web.dashboard.pages import Pages
 from receiver.web.dashboard.sign_in import SignIn
+from receiver.web.descriptors import provide
 from receiver.web.drift import Drift
+from receiver.web.erase import Erase
 from receiver.web.events import Events
 from receiver.web.explain import Explain
 from receiver.web.exports import Exports
@@ -49,9 +47,10 @@ from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
 from receiver.web.rebuild import Rebuild
 from receiver.web.reconciliations import Reconciliations
+from receiver.web.registrations import Registrations
 from receiver.web.request_id import RequestIds
 from receiver.web.resource import Surroundings
-from receiver.web.routes import Handlers, router, table
+from receiver.web.routes import WEBHOOK_PATH, Handlers, router, table
 from receiver.web.series import Series
 from receiver.web.sessions import Sessions
 from receiver.web.standing import Comparison
@@ -59,14 +58,6 @@ from receiver.web.summary import Summary
 from receiver.web.webhook import Webhook
 
 log = structlog.get_logger()
-
-_LOCK_WAIT_S = 30.0
-_LOCK_POLL_S = 0.1
-_BACKLOG = 2048
-# Longer than the sender's pause between two bursts, so that its connections are not opened anew each time.
-_KEEP_ALIVE_S = 65
-# Few objects of a request survive it: collecting young ones rarely costs no memory and saves a tenth of the time.
-_GC_THRESHOLDS = (50_000, 20, 50)
 
 
 def clock_of(settings: Settings) -> Clock:
@@ -83,13 +74,18 @@ class Service:
     writer: Writer
     reader: BodyReader
     rebuilding: Rebuilding
+    rejected: RejectedBodies
+    erasing: Erasing
     exports: Exports
     store: Store
     readers: Readers
     analysts: Readers
     probes: Readers
     reconciliation: Reconciliation
+    connections: Connections
+    retention: Retention
     token: str
+    missing: str | None
     shutdown_timeout_s: float
 
     @classmethod
@@ -100,10 +96,12 @@ class Service:
         own_addresses: frozenset[str] = frozenset(),
         clock: Clock | None = None,
         leadterra: httpx.AsyncBaseTransport | None = None,
+        limits: ConnectionLimits | None = None,
     ) -> "Service":
         """Opens the database and starts the writer. The caller holds the database's lock.
 
-        `clock` is the one that the settings ask for unless given; `leadterra` replaces the network to its API.
+        `clock` and `limits` are those that the settings ask for unless given; `leadterra` replaces the network to
+        its API.
         """
         clock = clock or clock_of(settings)
         path = settings.database_path
@@ -113,6 +111,10 @@ class Service:
             writer = Writer(store, clock, _limits(settings), meters)
             body_reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
             rebuilding = Rebuilding(path, store, writer, clock)
+            rejected = RejectedBodies(path, clock, meters)
+            opened.push_async_callback(rejected.close)
+            erasing = Erasing(path, store, rejected, writer, clock)
+            retention = Retention(path, store, writer, clock, settings.retention.raw_days)
             books = StoreBooks(store, readers, writer.exclusively)
             reconciliation = _reconciliation(settings, books, clock, writer, meters, leadterra)
             comparison = Comparison(reconciliation.pins, clock)
@@ -131,9 +133,11 @@ class Service:
                 Events(analysts),
                 Quarantine(readers, Retrying(store, readers, writer, clock)),
                 Rebuild(rebuilding),
+                Erase(erasing),
                 Operations(path, probes, writer, body_reader, meters),
                 Series(analysts),
                 summary,
+                Registrations(books),
                 Dashboard(access, pages, campaigns, summary, drift),
                 SignIn(access, pages),
                 assets,
@@ -151,24 +155,46 @@ class Service:
                 show_recipients=settings.access.show_recipients,
             )
             keys = settings.webhook.hmac_keys
-            known = list(zip(keys, await store.secret_ids(keys, clock.now_ms()), strict=True))
-            webhook = Webhook(known, store.parser, writer, body_reader, clock, meters, request_ids)
-            app = router(webhook, table(handlers, settings.server.root_path), surroundings)
+            secret_ids = await store.secret_ids(keys, clock.now_ms())
+            signers = list(zip(keys, secret_ids, strict=True))
+            webhook = Webhook(
+                signers,
+                store.parser,
+                writer,
+                body_reader,
+                clock,
+                meters,
+                request_ids,
+                rejected,
+                Probes(token),
+            )
+            app = router(
+                webhook, table(handlers, settings.server.public_url or settings.server.root_path), surroundings
+            )
             await writer.start()
+            await rejected.start()
+            rejected.begin_taking_in(signers, store.parser, writer)
             await reconciliation.start()
+            retention.start()
+            missing = await readers.run(next_step, settings, secret_ids, WEBHOOK_PATH)
             opened.pop_all()
         return cls(
             app,
             writer,
             body_reader,
             rebuilding,
+            rejected,
+            erasing,
             exports,
             store,
             readers,
             analysts,
             probes,
             reconciliation,
+            Connections(limits or ConnectionLimits(provide(settings.server.max_connections)), meters),
+            retention,
             token,
+            missing,
             settings.server.shutdown_timeout_s,
         )
 
@@ -183,6 +209,9 @@ class Service:
         """Commit what waits and close the database."""
         await self.reconciliation.close()
         await self.rebuilding.close()
+        await self.rejected.close()
+        await self.erasing.close()
+        await self.retention.close()
         await self.writer.close()
         await self.readers.close()
         await self.analysts.close()
@@ -235,143 +264,3 @@ def _version_of(writer: Writer) -> Callable[[], str]:
 def _limits(settings: Settings) -> Limits:
     ingest = settings.ingest
     return Limits(ingest.queue_max_events, ingest.queue_max_bytes, ingest.batch_max, ingest.commit_timeout_s)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: that would end the process by the signal it was sent."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-async def serve(settings: Settings, lock_wait_s: float = _LOCK_WAIT_S) -> int:
-    """Run until SIGTERM or Ctrl-C; the exit code. Raises CommandError for what stands in the way."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    lock = DatabaseLock(settings.database_path)
-    if not await _locked(lock, stop, lock_wait_s):
-        return 0
-    try:
-        with _bound(settings.server.host, settings.server.port) as listener:
-            return await _serve(settings, lock, listener, stop)
-    finally:
-        lock.release()
-
-
-async def _locked(lock: DatabaseLock, stop: asyncio.Event, wait_s: float) -> bool:
-    """Wait for the database's lock; False when told to stop meanwhile."""
-    deadline = asyncio.get_running_loop().time() + wait_s
-    waiting = False
-    while not lock.acquire():
-        if asyncio.get_running_loop().time() >= deadline:
-            raise CommandError(
-                f"The database is held by {lock.holder().process}; stop that one, or name another database."
-            )
-        if not waiting:
-            log.info("waiting_for_lock", holder=lock.holder().pid)
-            waiting = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LOCK_POLL_S):
-                await stop.wait()
-        if stop.is_set():
-            return False
-    return True
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A listening address, bound before anything else is started. Raises CommandError when it is taken."""
-    name = host.strip("[]")
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise CommandError(f"Setting 'server.host' is {host!r}, which names no address here.") from error
-    listener = socket.socket(family, kind, proto)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise CommandError(f"Cannot listen on {host}:{port}: {error.strerror}; use another 'server.port'.") from error
-    return listener
-
-
-def _url(listener: socket.socket) -> str:
-    """Where commands on this machine reach the server."""
-    address, port = listener.getsockname()[:2]
-    ip = ip_address(address.partition("%")[0])
-    if ip.is_unspecified:
-        address = "127.0.0.1" if ip.version == 4 else "::1"
-    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
-
-
-async def _serve(settings: Settings, lock: DatabaseLock, listener: socket.socket, stop: asyncio.Event) -> int:
-    token = secrets.token_urlsafe(32)
-    url = _url(listener)
-    own = frozenset({listener.getsockname()[0]})
-    service = await Service.open(settings, token, own)
-    try:
-        async with listening(settings, service, listener) as serving:
-            lock.describe(Holder(os.getpid(), url, token))
-            _announce(settings, listener)
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(*_GC_THRESHOLDS)
-            await _until_stopped(stop, service.writer.failed, serving)
-    finally:
-        await service.close()
-    return 1 if service.writer.failed.is_set() else 0
-
-
-@contextlib.asynccontextmanager
-async def listening(
-    settings: Settings, service: Service, listener: socket.socket
-) -> AsyncIterator[asyncio.Task[None]]:
-    """The service behind a bound address, as the task that serves; drained when the block ends. Closing is left."""
-    server = _Server(_config(settings, service.app))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        while not server.started and not serving.done():  # noqa: ASYNC110 # uvicorn has no event to wait for
-            await asyncio.sleep(0.005)
-        yield serving
-    finally:
-        service.drain()
-        server.should_exit = True
-        await serving
-
-
-async def _until_stopped(stop: asyncio.Event, failed: asyncio.Event, serving: asyncio.Task[None]) -> None:
-    """Until a signal, a database that cannot be trusted any more, or a server that ended by itself."""
-    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(failed.wait())]
-    await asyncio.wait([*waits, serving], return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
-
-
-def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
-    server = settings.server
-    return uvicorn.Config(
-        app,
-        http="httptools",
-        lifespan="off",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=bool(server.trusted_proxies),
-        forwarded_allow_ips=list(server.trusted_proxies),
-        root_path=server.root_path,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, round(server.shutdown_timeout_s)),
-    )
-
-
-def _announce(settings: Settings, listener: socket.socket) -> None:
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"Listening on http://{shown}:{port}", file=sys.stderr, flush=True)  # noqa: T201 # the interface's own line
-    if not settings.access.has_keys:
-        log.warning("no_access_key", detail="Anybody on this machine can read the figures.")

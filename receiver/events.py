@@ -93,12 +93,30 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}")
 _CROCKFORD_TO_BASE32 = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
 
 
+_ERASED = "erased-"
+_ERASED_KEY = re.compile(rf"{_ERASED}([0-9a-f]{{32}})")
+
+
+def erased(key: bytes) -> str:
+    """What stands for an identity, or for the address of a lead, that was erased: it still has this key."""
+    return _ERASED + key.hex()
+
+
+def erased_key(text: str) -> bytes | None:
+    """The key of an identity that was erased; None of any other."""
+    found = _ERASED_KEY.fullmatch(text) if text.startswith(_ERASED) else None
+    return None if found is None else bytes.fromhex(found[1])
+
+
 def identity_key(kind: bytes, identity: str) -> bytes:
-    """The 16 bytes that stand for an identity for ever: bodies expire, keys do not.
+    """The 16 bytes that stand for an identity for ever: bodies expire, keys do not. An erased one names its own.
 
     A SHA-256 prefix, where the id ends in a ULID with the ULID's own six bytes of time in front:
     keys that arrive in order keep a B-tree fast.
     """
+    key = erased_key(identity)
+    if key is not None:
+        return key
     digest = hashlib.sha256(kind + b"\0" + identity.encode()).digest()
     tail = identity.rpartition("_")[2]
     if len(tail) == 26 and _ULID.fullmatch(tail):

@@ -30,6 +30,11 @@ def async_client(url: str, token: str, timeout_s: float = _TIMEOUT_S) -> httpx.A
     return httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
 
 
+def outside_client(timeout_s: float) -> httpx.Client:
+    """A client for our own URL as others see it: it trusts whom the machine trusts, and follows no redirects."""
+    return httpx.Client(timeout=timeout_s, trust_env=False, verify=ssl.create_default_context())
+
+
 class Lanes:
     """Requests to somebody else's API, each over a connection of its own that stays open for the next one.
 

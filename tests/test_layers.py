@@ -9,13 +9,14 @@ import receiver
 
 ROOT = Path(receiver.__file__).parent
 LAYERS = (
-    {"", "errors", "clock", "http", "log", "signals"},
+    {"", "errors", "clock", "http", "log", "signals", "supervisor"},
     {"events", "figures", "reasons", "masking", "definitions"},
     {"settings", "leadterra"},
     {"storage", "sandbox"},
     {"ingest", "reconcile"},
     {"web"},
     {"app"},
+    {"server"},
     {"demo"},
     {"cli"},
     {"__main__"},

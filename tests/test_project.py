@@ -10,9 +10,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+def tracked(*folders: str) -> set[str]:
+    """The files of the project, or of its folders."""
+    command = ["git", "ls-files", *folders]
+    return set(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines())
+
+
 def test_the_top_level_holds_five_things() -> None:
-    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    top = {line.partition("/")[0] for line in listing.splitlines()}
+    top = {name.partition("/")[0] for name in tracked()}
     assert {name for name in top if not name.startswith(".")} == {
         "README.md",
         "config.example.toml",
@@ -47,6 +52,21 @@ def test_the_wheel_ships_what_is_not_python(wheel: Path) -> None:
     shipped = {str(path.relative_to(ROOT)) for kind in kinds for path in (ROOT / "receiver").rglob(kind)}
     assert shipped | {"receiver/py.typed", "receiver/LICENSE"} <= set(names)
     assert not [name for name in names if name.startswith("tests")]
+
+
+def test_the_wheel_ships_what_is_installed_besides_the_program(wheel: Path) -> None:
+    """All of `.deploy` but the image's recipe, which builds from the sources; and nothing that is not tracked."""
+    wanted = {name.removeprefix(".deploy/") for name in tracked(".deploy") if "/docker/" not in name}
+    names = [name.partition("/data/share/leadterra-receiver/") for name in zipfile.ZipFile(wheel).namelist()]
+    assert {name for _, found, name in names if found} == wanted != set()
+
+
+def test_the_sdist_ships_all_that_the_project_holds(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    archive = next(tmp_path.glob("*.tar.gz"))
+    listing = subprocess.run(["tar", "tzf", archive], check=True, capture_output=True, text=True).stdout
+    assert tracked() <= {line.partition("/")[2] for line in listing.splitlines()}
 
 
 def test_the_wheel_works_away_from_the_tree(wheel: Path, tmp_path: Path) -> None:

@@ -96,6 +96,12 @@ def test_an_empty_short_api_key_counts_as_not_given(tmp_path: Path) -> None:
     assert api_key(from_env(LEADTERRA_API_KEY="", CREDENTIALS_DIRECTORY=folder)) == "file-key"
 
 
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_an_empty_file_of_the_api_key_counts_as_not_given(tmp_path: Path, text: str) -> None:
+    loaded = from_env(CREDENTIALS_DIRECTORY=secret_folder(tmp_path, leadterra__api_key=text))
+    assert (api_key(loaded), loaded.sources["leadterra.api_key"]) == (None, "default")
+
+
 def test_an_empty_variable_is_null_where_a_setting_may_be() -> None:
     empty = ("LEADTERRA__API_KEY", "SERVER__PUBLIC_URL", "CLOCK__START")
     environ = {f"RECEIVER_{name}": "" for name in empty}

@@ -15,9 +15,11 @@ from receiver.signals import UNTIL_STOPPED
 SAFE_SQLITE = (3, 51, 3)
 # Every command, and the module that holds it under that name.
 COMMANDS = {
+    "backup": "receiver.cli.backup",
     "campaigns": "receiver.cli.campaigns",
     "config": "receiver.cli.config",
     "demo": "receiver.cli.demo",
+    "erase": "receiver.cli.erase",
     "export": "receiver.cli.export",
     "health": "receiver.cli.health",
     "keys": "receiver.cli.keys",
@@ -28,6 +30,7 @@ COMMANDS = {
     "sandbox": "receiver.cli.sandbox",
     "serve": "receiver.cli.serve",
     "verify": "receiver.cli.verify",
+    "webhook": "receiver.cli.webhook",
 }
 
 

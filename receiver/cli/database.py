@@ -46,14 +46,14 @@ class Owner:
     """The database opened by this command itself, because no server holds it."""
 
     def __init__(self, conn: sqlite3.Connection, path: Path, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = clock
         self.conn = conn
         self.path = path
         migrate(conn, str(path), self.now_ms(), say)
         self.ledger = Ledger(conn)
 
     def now_ms(self) -> int:
-        return self._clock.now_ms()
+        return self.clock.now_ms()
 
     def narrow_spans(self) -> None:
         """Measure the spans that may have become too wide."""

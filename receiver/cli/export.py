@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from receiver.cli.options import config_option, load_settings, say
 from receiver.cli.progress import watched
 from receiver.errors import CommandError, InvalidParameterError
 from receiver.reconcile.service import pins_of
+from receiver.storage.files import part_of, sync_folder
 from receiver.storage.sqlite.recount import Progress
 from receiver.web import tables
 from receiver.web.access import Role
@@ -156,22 +156,13 @@ def _destination(output: str) -> Iterator[Write]:
 @contextlib.contextmanager
 def _whole(final: Path) -> Iterator[Write]:
     """A file that is there with all that is written, or not at all."""
-    part = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+    part = part_of(final)
     try:
         with part.open("xb") as file:
             yield file.write
             file.flush()
             os.fsync(file.fileno())
         part.replace(final)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A rename is on disk only when its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 import uvloop
 
-from receiver.app import serve as run_service
 from receiver.cli.options import config_option, load_settings, require
 from receiver.log import configure_logging
+from receiver.server import serve as run_service
 
 
 @click.command()

@@ -39,6 +39,7 @@ def _as_json(figures: Correction, journal: JournalCheck) -> dict[str, object]:
             "missing_events": journal.missing_events,
             "differing_events": journal.differing_events,
             "missing_bodies": journal.missing_bodies,
+            "older_events": journal.older_events,
         },
     }
 
@@ -59,3 +60,5 @@ def _print(figures: Correction, journal: JournalCheck) -> None:
         )
     else:
         click.echo(f"Journal: {reach}; the ledger is what they say.")
+    if journal.older_events:
+        click.echo(f"Not checked: {journal.older_events:,} events are older than that; their bodies have expired.")

@@ -16,7 +16,6 @@ from pathlib import Path
 import httpx
 
 from receiver.app import Service
-from receiver.app import listening as receiver_listening
 from receiver.clock import Clock, SimulatedClock
 from receiver.demo.story import SPAN_S, faults
 from receiver.errors import CommandError
@@ -25,6 +24,7 @@ from receiver.reconcile.run import Reconciler
 from receiver.sandbox.options import Habits, SandboxOptions
 from receiver.sandbox.sandbox import Sandbox
 from receiver.sandbox.server import listening as sandbox_listening
+from receiver.server import listening as receiver_listening
 from receiver.settings import Settings
 from receiver.storage.lock import DatabaseLock, Holder
 

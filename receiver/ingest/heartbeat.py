@@ -17,6 +17,7 @@ class Heartbeat:
         self._started_at = 0
         self._began_ms = 0
         self._last_ms: int | None = None
+        self._tried_ms: int | None = None
         self._last_speed = 1.0
         self._refusals: Refusals | None = None
 
@@ -32,7 +33,8 @@ class Heartbeat:
 
         What was refused while that commit was under way is a new run.
         """
-        self._last_ms, self._last_speed = self._clock.monotonic_ms(), self._clock.speed
+        self._last_ms = self._tried_ms = self._clock.monotonic_ms()
+        self._last_speed = self._clock.speed
         held = self._refusals
         if not accepted or held is None:
             return
@@ -41,13 +43,16 @@ class Heartbeat:
 
     def is_beating(self) -> bool:
         """Whether the last commit worked and is not long ago, by the monotonic clock: whatever the time of day."""
-        # A simulated clock may have become a real one since.
-        silence_max_ms = SILENCE_MAX_MS * max(1.0, self._clock.speed, self._last_speed)
-        return self._last_ms is not None and self._clock.monotonic_ms() - self._last_ms <= silence_max_ms
+        return self._is_recent(self._last_ms)
+
+    def is_alive(self) -> bool:
+        """Whether the last commit ended not long ago, even if it failed: a full disk heals without a restart."""
+        return self._is_recent(self._tried_ms)
 
     def failed(self) -> None:
         """A commit failed: the stretch ended with the last one that worked."""
         self._last_ms = None
+        self._tried_ms = self._clock.monotonic_ms()
 
     def refused(self) -> None:
         """Something shaped like the sender's was refused."""
@@ -58,3 +63,8 @@ class Heartbeat:
     def refusals(self) -> Refusals | None:
         """The present run of refusals, to be written with the next commit."""
         return self._refusals
+
+    def _is_recent(self, moment_ms: int | None) -> bool:
+        # A simulated clock may have become a real one since.
+        silence_max_ms = SILENCE_MAX_MS * max(1.0, self._clock.speed, self._last_speed)
+        return moment_ms is not None and self._clock.monotonic_ms() - moment_ms <= silence_max_ms

@@ -19,6 +19,17 @@ OUTCOMES = (
     "internal",
     "gone",
 )
+# Why a connection was ended by us before its client was done.
+CONNECTION_REFUSALS = (
+    "header_timeout",
+    "header_too_large",
+    "invalid_request",
+    "too_many_connections",
+    "unread_body",
+    "untaken_answer",
+)
+# What becomes of a body whose signature matched no secret, where it looks like an event.
+REJECTED = ("kept", "dropped", "displaced", "expired", "taken_in")
 # How a run of reconciliation can end.
 RUNS = ("ok", "partial", "failed", "aborted")
 FIGURES = ("sent", "bounced", "replied")
@@ -46,6 +57,12 @@ class Meters:
         self._commit = Histogram(
             "receiver_commit_seconds",
             "Duration of a commit.",
+            buckets=_COMMIT_BUCKETS,
+            registry=self.registry,
+        )
+        self.exclusive = Histogram(
+            "receiver_exclusive_seconds",
+            "Duration of other writing work, during which deliveries wait.",
             buckets=_COMMIT_BUCKETS,
             registry=self.registry,
         )
@@ -91,9 +108,33 @@ class Meters:
         self.unattributed = Gauge(
             "receiver_bounced_unattributed", "Bounced messages that count in no campaign.", registry=self.registry
         )
+        self.connections = Gauge("receiver_connections", "Connections that are open.", registry=self.registry)
+        self._connection_refusals = Counter(
+            "receiver_connections_refused",
+            "Connections that were ended before their client was done, by why.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._rejected = Counter(
+            "receiver_rejected_bodies",
+            "Bodies like events whose signature matched no secret, by what became of them.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._rejected_now = Gauge(
+            "receiver_rejected_bodies_now",
+            "Bodies like events, whose signature matched no secret, that are kept now.",
+            registry=self.registry,
+        )
+        self._rejected_bytes = Gauge(
+            "receiver_rejected_bytes", "What these take on the disk, at most.", registry=self.registry
+        )
+        for outcome in REJECTED:
+            self._rejected.labels(outcome)
         for status in RUNS:
             self._runs.labels(status)
         self._outcomes = dict.fromkeys(OUTCOMES, 0)
+        self._refusals = dict.fromkeys(CONNECTION_REFUSALS, 0)
         self._last_delivery_ms = 0
         self.arrivals: dict[str, int] = {}
         self.rejected: Rejected | None = None
@@ -104,9 +145,9 @@ class Meters:
         self._batch.observe(events)
         self._commit.observe(seconds)
 
-    def arrived(self, event: str, now_ms: int) -> None:
-        """A webhook of this type was taken in."""
-        self.arrivals[event] = now_ms
+    def arrived(self, event: str, received_at: int) -> None:
+        """A webhook of this type was taken in; perhaps one that came earlier than the last."""
+        self.arrivals[event] = max(received_at, self.arrivals.get(event, 0))
 
     def came_late(self) -> None:
         """An event came later than any retry should."""
@@ -124,6 +165,19 @@ class Meters:
             self.rejected = Rejected(1, now_ms)
         else:
             self.rejected.count += 1
+
+    def refuse_connection(self, reason: str) -> None:
+        """A connection was ended; `reason` is one of CONNECTION_REFUSALS. Folded in when it is read."""
+        self._refusals[reason] += 1
+
+    def rejected_body(self, outcome: str, count: int = 1) -> None:
+        """Count what became of bodies that matched no secret (one of `REJECTED`)."""
+        self._rejected.labels(outcome).inc(count)
+
+    def show_rejected(self, bodies: int, size_bytes: int) -> None:
+        """How many such bodies are kept now, and what they take on the disk."""
+        self._rejected_now.set(bodies)
+        self._rejected_bytes.set(size_bytes)
 
     def show_alarms(self, counts: Mapping[str, int]) -> None:
         """How many alarms of each code are not over."""
@@ -157,5 +211,8 @@ class Meters:
         for outcome, count in self._outcomes.items():
             self._deliveries.labels(outcome).inc(count)
             self._outcomes[outcome] = 0
+        for reason, count in self._refusals.items():
+            self._connection_refusals.labels(reason).inc(count)
+            self._refusals[reason] = 0
         self._last_delivery.set(self._last_delivery_ms / 1000)
         return generate_latest(self.registry)

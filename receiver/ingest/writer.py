@@ -110,6 +110,7 @@ class Writer:
         async with self._turn:
             if self._closing or self.failed.is_set():
                 raise UnavailableError("The receiver is shutting down; try again.", 5)
+            begun = self._loop.time()
             try:
                 result = await work()
             except Exception as error:
@@ -117,8 +118,27 @@ class Writer:
                 if classify(error) is Fault.OTHER:
                     raise
                 raise UnavailableError("The database takes nothing now; try again.", 5) from error
+            self._meters.exclusive.observe(self._loop.time() - begun)
             self.version += 1
             return result
+
+    async def take_in(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
+        """What became of deliveries that came earlier, once that is durable; they prove nothing about acceptance.
+
+        One that the ledger cannot take is kept in quarantine. Raises UnavailableError.
+        """
+        try:
+            outcomes = await self.exclusively(lambda: self._store.take_in(deliveries, self._clock.now_ms()))
+        except UnavailableError:
+            raise
+        except Exception:
+            if len(deliveries) > 1:
+                return [outcome for delivery in deliveries for outcome in await self.take_in([delivery])]
+            if not _set_aside(deliveries[0]):
+                raise
+            return await self.take_in(deliveries)
+        self._note_arrivals(deliveries, outcomes)
+        return outcomes
 
     def hurry(self, within_s: float) -> None:
         """Answer everybody who waits within this time, so that a shutdown need not cut anybody off."""
@@ -215,11 +235,7 @@ class Writer:
                 waiter.future.set_result(outcome)
 
     async def _commit_unread(self, waiter: _Waiter) -> None:
-        """An event that the ledger cannot take is still signed: keep its body in quarantine."""
-        event = waiter.delivery.parsed
-        if isinstance(event, Event):
-            detail = "The ledger cannot take this event; it is kept as it came."
-            waiter.delivery.parsed = Unread("invalid_field", detail, EVENT_NAMES[event.kind], event.campaign)
+        if _set_aside(waiter.delivery):
             await self._commit([waiter])
         else:
             _refuse([waiter], "The event could not be stored; send it again.")
@@ -240,19 +256,19 @@ class Writer:
         self.version += 1
         self.heartbeat.committed(accepted=True, refusals=refusals)
         self._meters.batch(len(deliveries), self._loop.time() - begun)
-        self._note_arrivals(deliveries, outcomes, now)
+        self._note_arrivals(deliveries, outcomes)
         return outcomes
 
-    def _note_arrivals(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], now: int) -> None:
+    def _note_arrivals(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome]) -> None:
         """What came: of which type, whether later than any retry should, whether of a campaign not seen before."""
         for delivery, outcome in zip(deliveries, outcomes, strict=True):
-            event = delivery.parsed
+            event, arrived_at = delivery.parsed, delivery.received_at
             if isinstance(event, Event):
-                self._meters.arrived(EVENT_NAMES[event.kind], now)
-                if outcome is Outcome.STORED and now - event.occurred_at > LATE_HORIZON_MS:
+                self._meters.arrived(EVENT_NAMES[event.kind], arrived_at)
+                if outcome is Outcome.STORED and arrived_at - event.occurred_at > LATE_HORIZON_MS:
                     self._meters.came_late()
             elif event.event is not None and event.event in _TYPES:
-                self._meters.arrived(event.event, now)  # in quarantine, but it came
+                self._meters.arrived(event.event, arrived_at)  # in quarantine, but it came
         if self._store.campaigns_made != self._campaigns_made:
             self._campaigns_made = self._store.campaigns_made
             self.new_campaign.set()
@@ -325,6 +341,16 @@ class Writer:
     def _refuse_all(self) -> None:
         while self._waiting:
             _refuse(self._take_batch(), _FAILED)
+
+
+def _set_aside(delivery: Delivery) -> bool:
+    """An event that the ledger cannot take is still signed: keep its body in quarantine. False if it is there."""
+    event = delivery.parsed
+    if not isinstance(event, Event):
+        return False
+    detail = "The ledger cannot take this event; it is kept as it came."
+    delivery.parsed = Unread("invalid_field", detail, EVENT_NAMES[event.kind], event.campaign)
+    return True
 
 
 def _refuse(waiters: Sequence[_Waiter], text: str) -> None:

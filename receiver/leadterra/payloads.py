@@ -20,6 +20,7 @@ from receiver.events import (
     Kind,
     Origin,
     Unread,
+    erased_key,
     lead_reply_key,
     message_key,
     reply_key,
@@ -27,8 +28,8 @@ from receiver.events import (
 )
 
 CAMPAIGN_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-_ID_MAX = 512
-_REASON_MAX = 1000  # characters of a bounce reason that the ledger keeps; the raw body has all of it
+ID_MAX = 512
+REASON_MAX = 1000  # characters of a bounce reason that the ledger keeps; the raw body has all of it
 _NAME_MAX = 500
 _DOMAIN_MAX = 253  # RFC 1035
 _EVENT_NAME_MAX = 100
@@ -75,8 +76,13 @@ def address(text: str) -> str:
 
 
 def lead_of(text: str, lead_key: bytes) -> bytes:
-    """The 16 bytes that stand for a recipient: an HMAC of the address part under the database's own key."""
-    return hmac.digest(lead_key, address(text).encode(), hashlib.sha256)[:16]
+    """The 16 bytes that stand for a recipient: an HMAC of the address part under the database's own key.
+
+    An address that was erased names them itself.
+    """
+    whole = address(text)
+    key = erased_key(whole.partition("@")[0])
+    return hmac.digest(lead_key, whole.encode(), hashlib.sha256)[:16] if key is None else key
 
 
 def domain_of(text: object) -> str | None:
@@ -91,7 +97,7 @@ class Parser:
     """Turns signed bodies into events; recipients are hashed under `lead_key`."""
 
     def __init__(self, lead_key: bytes) -> None:
-        self._lead_key = lead_key
+        self.lead_key = lead_key
 
     def parse(self, body: bytes, now_ms: int | None) -> Event | Unread:
         """The event that a body tells of. With `now_ms` None no time is too far ahead."""
@@ -107,7 +113,7 @@ class Parser:
             return Unread("unknown_event", "'event' is not one of Leadterra's four.", event=shown)
         if name is None:
             return Unread("missing_field", "Field 'event' is missing.")
-        return _READERS[name](_Reading(payload, now_ms, self._lead_key))
+        return _READERS[name](_Reading(payload, now_ms, self.lead_key))
 
     def parse_kept(self, body: bytes, origin: Origin) -> Event | None:
         """The event of a body that the journal keeps; None when it is not understood."""
@@ -158,9 +164,9 @@ class _Reading:
 
     def text(self, value: object, path: str) -> str | None:
         """An optional non-empty string of at most 512 characters."""
-        if value is None or (type(value) is str and 0 < len(value) <= _ID_MAX):
+        if value is None or (type(value) is str and 0 < len(value) <= ID_MAX):
             return value
-        self.problem("invalid_field", f"Field '{path}' is not a string of 1 to {_ID_MAX} characters.")
+        self.problem("invalid_field", f"Field '{path}' is not a string of 1 to {ID_MAX} characters.")
         return None
 
     def required_text(self, value: object, path: str) -> str:
@@ -282,7 +288,7 @@ def _read_bounced(reading: _Reading) -> Event | Unread:
     if reading.problems or key is None or kind is None:
         return reading.unread(campaign, kind, key)
     reason = data.get("bounceReason")
-    reason = reason[:_REASON_MAX] if type(reason) is str and reason else None
+    reason = reason[:REASON_MAX] if type(reason) is str and reason else None
     return Event(kind, key, at, campaign, step, reason, domain_of(reading.recipient()), reading.campaign_name())
 
 

@@ -41,7 +41,10 @@ class ServerSettings(Section):
     host: Host = Field("127.0.0.1", description="Address to listen on; anything but loopback needs an access key.")
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one.")
     max_connections: int = Field(
-        2000, ge=1, le=100_000, description="Most connections open at once; further ones are answered 503."
+        2000,
+        ge=1,
+        le=100_000,
+        description="Most connections served at once; when none of them is merely waiting, further ones get 503.",
     )
     body_limit_bytes: int = Field(
         1_048_576,

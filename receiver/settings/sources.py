@@ -109,7 +109,7 @@ def _take_secret_files(folder: Path, gathered: Gathered) -> None:
         gathered.put("webhook.secrets", lines, str(secrets))
     api_key = folder / "leadterra.api_key"
     text = _read_text(api_key, "Secret file", gathered, optional=True)
-    if text is not None:
+    if text is not None and text.strip("\n"):  # empty where a service manager needs some file: no key
         gathered.put("leadterra.api_key", text.rstrip("\n"), str(api_key))
 
 

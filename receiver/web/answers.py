@@ -215,6 +215,32 @@ class RebuildAnswer(Stamped):
     rows_changed: int | None
 
 
+class WebhookAnswer(Stamped):
+    """`POST /v1/webhooks`: a registration with Leadterra, as it is remembered."""
+
+    webhook_id: str
+    url: str
+    events: list[str]
+    leadterra: str
+    registered_at: str
+
+
+class EraseAnswer(Stamped):
+    """`POST /v1/erase` and `GET /v1/erase`: the present or last erasure.
+
+    `bodies` and `records` are those that held the address; `similar` texts hold it as a part of a longer one.
+    """
+
+    status: Literal["idle", "running", "ok", "blocked", "failed"]
+    started_at: str | None
+    ended_at: str | None
+    rows_done: int
+    rows_total: int
+    bodies: int
+    records: int
+    similar: int
+
+
 class StatusAnswer(Answer):
     """`GET /livez` and `GET /readyz`."""
 

@@ -20,14 +20,14 @@ _NOSNIFF = (b"x-content-type-options", b"nosniff")
 class Docs:
     """Handlers of `/openapi.json` and `/docs` over a route table, which may still grow until they are asked."""
 
-    def __init__(self, operations: list[Operation], webhook_path: str, root_path: str) -> None:
+    def __init__(self, operations: list[Operation], webhook_path: str, base_url: str) -> None:
         self._operations = operations
         self._webhook_path = webhook_path
-        self._root_path = root_path
+        self._base_url = base_url
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        return described(self._operations, self._webhook_path, self._root_path)
+        return described(self._operations, self._webhook_path, self._base_url)
 
     async def openapi(self, call: Call) -> Raw:
         return Raw(orjson.dumps(self.document), b"application/json", (_NOSNIFF,))

@@ -60,7 +60,7 @@ _ROLES = {
 }
 
 
-def described(operations: Sequence[Operation], webhook_path: str, root_path: str) -> Json:
+def described(operations: Sequence[Operation], webhook_path: str, base_url: str) -> Json:
     """The whole description; `operations` are all but the webhook."""
     models = [operation.answer for operation in operations if operation.answer is not None]
     bodies = [operation.body for operation in operations if operation.body is not None]
@@ -73,11 +73,12 @@ def described(operations: Sequence[Operation], webhook_path: str, root_path: str
             "title": "leadterra-receiver",
             "version": __version__,
             "description": "Takes Leadterra's webhooks in and serves figures that say how far they can be trusted. "
-            "HEAD is GET without the body, and without the length of long CSV and NDJSON; "
-            "OPTIONS says what a path allows.",
+            "HEAD is GET without the body, and without the length of long CSV and NDJSON; OPTIONS says what a path "
+            "allows. Any connection may be ended with a Problem of its own: 400 `invalid_request`, "
+            "408 `header_timeout`, 431 `header_too_large`, 503 `unavailable`.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": root_path or "/"}],
+        "servers": [{"url": base_url or "/"}],
         "paths": paths,
         "components": {
             "schemas": {**_schemas(models, bodies), "Problem": _PROBLEM},
@@ -216,6 +217,10 @@ def _webhook() -> Json:
         ],
         "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
         "responses": {
+            "200": {
+                "description": "The receiver's own probe of its URL, by `webhook register`; counted nowhere.",
+                "content": {"application/json": {"schema": {"type": "object"}}},
+            },
             "204": {"description": taken, "headers": {"Receiver-Outcome": {"required": True, "schema": outcome}}},
             **_problems(_WEBHOOK_CODES),
         },

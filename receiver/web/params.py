@@ -204,6 +204,14 @@ class RetryBody(Params):
     reason: Reason | None = allowed(", ".join(QUARANTINE_REASONS[:-1]) + " or conflict")
 
 
+class EraseBody(Params):
+    """`POST /v1/erase`: whose address."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    email: str = Field(json_schema_extra={"allowed": "an e-mail address", "format": "email"})
+
+
 class DriftOfCampaignParams(Params):
     """`GET /v1/campaigns/{campaign_id}/drift`: which gaps to show."""
 
@@ -246,6 +254,9 @@ class ReconcileBody(Params):
     )
 
 
+_Text = Annotated[str, Field(min_length=1, max_length=2000, json_schema_extra={"allowed": "1 to 2000 characters"})]
+
+
 class CampaignBody(Params):
     """`POST /v1/campaigns`."""
 
@@ -253,6 +264,19 @@ class CampaignBody(Params):
 
     campaign_id: CampaignId = Field(json_schema_extra={"allowed": CAMPAIGN_IDS})
     name: Annotated[str | None, Field(min_length=1, max_length=200)] = allowed("1 to 200 characters")
+
+
+class WebhookBody(Params):
+    """`POST /v1/webhooks`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    webhook_id: _Text
+    url: _Text
+    events: Annotated[list[_Text], Field(min_length=1, max_length=100)] = Field(
+        json_schema_extra={"allowed": "a list of names of events"}
+    )
+    leadterra: _Text
 
 
 def parse_query(model: type[M], query: bytes) -> M:

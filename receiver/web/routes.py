@@ -16,6 +16,7 @@ from receiver.web.dashboard.params import PageParams, SignInForm, SignInParams
 from receiver.web.dashboard.sign_in import SignIn
 from receiver.web.docs import Docs
 from receiver.web.drift import Drift
+from receiver.web.erase import Erase
 from receiver.web.events import Events
 from receiver.web.explain import Explain
 from receiver.web.operation import Operation
@@ -23,6 +24,7 @@ from receiver.web.operations import Operations
 from receiver.web.quarantine import Quarantine
 from receiver.web.rebuild import Rebuild
 from receiver.web.reconciliations import Reconciliations
+from receiver.web.registrations import Registrations
 from receiver.web.resource import NotFound, Resource, Surroundings
 from receiver.web.series import Series
 from receiver.web.summary import Summary
@@ -44,19 +46,21 @@ class Handlers:
     events: Events
     quarantine: Quarantine
     rebuild: Rebuild
+    erase: Erase
     operations: Operations
     series: Series
     summary: Summary
+    registrations: Registrations
     dashboard: Dashboard
     sign_in: SignIn
     assets: Assets
 
 
-def table(do: Handlers, root_path: str = "") -> list[Operation]:
-    """All operations but the webhook, which has an endpoint of its own."""
+def table(do: Handlers, base_url: str = "") -> list[Operation]:
+    """All operations but the webhook, which has an endpoint of its own. `base_url` is where a client finds them."""
     parts = (_of_campaigns, _of_figures, _of_reconciliation, _of_deliveries, _of_the_process, _of_pages)
     operations = [operation for part in parts for operation in part(do)]
-    docs = Docs(operations, WEBHOOK_PATH, root_path)
+    docs = Docs(operations, WEBHOOK_PATH, base_url)
     operations += [
         Operation("GET", "/openapi.json", "This description of the API.", docs.openapi, Role.ANALYST),
         Operation("GET", "/docs", "The same as a page.", docs.page, Role.ANALYST, media_type="text/html"),
@@ -295,6 +299,38 @@ def _of_deliveries(do: Handlers) -> list[Operation]:
             Role.ADMIN,
             answer=answers.RebuildAnswer,
             stamped=True,
+        ),
+        Operation(
+            "POST",
+            "/v1/erase",
+            "Take one address out of everything that is kept; figures stay.",
+            do.erase.start,
+            Role.ADMIN,
+            body=params.EraseBody,
+            answer=answers.EraseAnswer,
+            status=202,
+            stamped=True,
+        ),
+        Operation(
+            "GET",
+            "/v1/erase",
+            "How far the present or last erasure is.",
+            do.erase.state,
+            Role.ADMIN,
+            answer=answers.EraseAnswer,
+            stamped=True,
+        ),
+        Operation(
+            "POST",
+            "/v1/webhooks",
+            "Remember a webhook that was registered with Leadterra; `webhook register` does both.",
+            do.registrations.add,
+            Role.ADMIN,
+            body=params.WebhookBody,
+            answer=answers.WebhookAnswer,
+            status=201,
+            stamped=True,
+            errors=("unavailable",),
         ),
     ]
 

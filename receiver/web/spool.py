@@ -10,8 +10,8 @@ from pathlib import Path
 
 _CHUNK_BYTES = 262_144
 _MEMORY_MAX_BYTES = 1_048_576
-# What an export leaves free on its disk: webhooks are taken in on the same one.
-_RESERVE_BYTES = 268_435_456
+# What exports and backups leave free on the disk of the database: webhooks are taken in on the same one.
+RESERVE_BYTES = 268_435_456
 _LEVEL = 1  # several times as fast as the default, for a tenth more bytes
 _GZIP = 31  # zlib's number for a gzip frame with its largest window
 
@@ -26,7 +26,7 @@ def unnamed_file(folder: Path) -> OpenFile:
 class Spool:
     """Written once, then read. Raises OSError with ENOSPC before the disk is full; `close` gives all of it back."""
 
-    def __init__(self, open_file: OpenFile, reserve_bytes: int = _RESERVE_BYTES) -> None:
+    def __init__(self, open_file: OpenFile, reserve_bytes: int = RESERVE_BYTES) -> None:
         self._open_file = open_file
         self._reserve_bytes = reserve_bytes
         self._compressor = zlib.compressobj(_LEVEL, wbits=_GZIP)

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 
 from receiver.events import LATE_HORIZON_MS
 from receiver.leadterra.payloads import epoch_ms
@@ -12,11 +13,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RELATIVE = re.compile(r"-(\d{1,6})([mhdw])", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EPOCH_MS = re.compile(r"\d{1,14}", re.ASCII)
+# One answer says the same times several times, and the next ones say most of them again.
+_TEXTS_CACHED = 8192
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 ALLOWED = "RFC 3339 with offset, a date, epoch milliseconds, now, or -30m, -6h, -7d, -2w"
 
 
+@lru_cache(maxsize=_TEXTS_CACHED)
 def rfc3339(ms: int | None) -> str | None:
     """UTC with `Z`; milliseconds only when they are not zero."""
     if ms is None:

@@ -8,6 +8,8 @@ from starlette.types import Receive, Scope, Send
 from receiver.clock import Clock
 from receiver.errors import UnavailableError
 from receiver.ingest.meters import Meters
+from receiver.ingest.probe import Probes
+from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.writer import Writer
 from receiver.leadterra import signature
 from receiver.leadterra.payloads import Parser
@@ -20,6 +22,7 @@ log = structlog.get_logger()
 
 _ALLOW = (b"allow", b"POST, OPTIONS")
 _CLOSE = (b"connection", b"close")
+_JSON = (b"content-type", b"application/json")
 _RETRY_AFTER_S = 5
 
 _REFUSALS = {
@@ -44,6 +47,8 @@ class Webhook:
         clock: Clock,
         meters: Meters,
         request_ids: RequestIds,
+        rejected: RejectedBodies,
+        probes: Probes,
     ) -> None:
         self._secrets = [secret for secret, _ in secrets]
         self._secret_ids = [number for _, number in secrets]
@@ -53,6 +58,8 @@ class Webhook:
         self._clock = clock
         self._meters = meters
         self._request_ids = request_ids
+        self._rejected = rejected
+        self._probes = probes
         self._unsigned = problem("signature_invalid", "The signature is missing or matches no secret.")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,13 +97,12 @@ class Webhook:
 
     async def _take_in(self, scope: Scope, body: bytes, digests: list[bytes], answer: "_Answer") -> None:
         index = signature.matching_secret(self._secrets, body, digests)
-        if index is None:
-            self._count_refusal("signature_invalid", shaped=bool(digests))
-            await answer.problem(*self._unsigned)
-            return
-        now = self._clock.now_ms()
         client = scope["client"]
         peer = client[0] if client else None
+        if index is None:
+            await self._reject(body, digests, peer, answer)
+            return
+        now = self._clock.now_ms()
         parsed = self._parser.parse(body, now)
         try:
             outcome = await self._writer.submit(Delivery(body, now, parsed, self._secret_ids[index], peer))
@@ -106,6 +112,17 @@ class Webhook:
             return
         self._meters.delivered(outcome, now)
         await answer.send(204, [(b"receiver-outcome", outcome.encode())], b"")
+
+    async def _reject(self, body: bytes, digests: list[bytes], peer: str | None, answer: "_Answer") -> None:
+        """Nothing that is signed, unless it is our own probe, which is answered and not counted."""
+        proof = self._probes.answer(body, digests)
+        if proof is not None:
+            await answer.send(200, [_JSON, (b"content-length", b"%d" % len(proof))], proof)
+            return
+        self._count_refusal("signature_invalid", shaped=bool(digests))
+        if digests:
+            self._rejected.offer(body, digests, self._clock.now_ms(), peer)
+        await answer.problem(*self._unsigned)
 
     async def _refuse_unread(self, refusal: Refusal, answer: "_Answer", *, shaped: bool) -> None:
         if refusal is Refusal.GONE:

@@ -15,7 +15,7 @@ from tests.cli.conftest import Database, Run
 from tests.web.conftest import sent, unread
 
 READING = [["quarantine", "list"], ["quarantine", "show", "1"], ["verify"]]
-WRITING = [["quarantine", "retry", "1"], ["rebuild"]]
+WRITING = [["quarantine", "retry", "1"], ["rebuild"], ["erase", "--email", "jo@example.org"]]
 
 
 @contextmanager
@@ -161,7 +161,8 @@ def test_a_holder_that_does_not_answer_is_an_error(run: Run, database: Database,
 
 
 @pytest.mark.parametrize(
-    ("command", "path"), [(["quarantine", "retry", "1"], "/v1/quarantine/retry"), (["rebuild"], "/v1/rebuild")]
+    ("command", "path"),
+    [*zip(WRITING, ["/v1/quarantine/retry", "/v1/rebuild", "/v1/erase"], strict=True)],
 )
 def test_the_holders_own_words_are_passed_on(run: Run, database: Database, command: list[str], path: str) -> None:
     database.fill(sent())

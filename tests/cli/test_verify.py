@@ -26,7 +26,8 @@ def test_a_good_database_ends_with_0_and_says_how_far_it_was_proved(run: Run, fi
 
 def test_json_is_alone_on_standard_output(run: Run, filled: Database) -> None:
     result = run("verify", "--json")
-    journal = {"since": SINCE, "bodies": 4, "missing_events": 0, "differing_events": 0, "missing_bodies": 0}
+    nothing = dict.fromkeys(("missing_events", "differing_events", "missing_bodies", "older_events"), 0)
+    journal = {"since": SINCE, "bodies": 4, **nothing}
     assert (result.exit_code, result.stderr) == (0, "")
     assert json.loads(result.stdout) == {"figures": {"rows_differing": 0}, "journal": journal}
 
@@ -37,6 +38,17 @@ def test_an_empty_journal_proves_nothing_and_says_so(run: Run, database: Databas
     text = f"{GOOD_FIGURES}Journal: empty; the ledger cannot be compared with it.\n"
     assert (result.exit_code, result.stdout) == (0, text)
     assert json.loads(run("verify", "--json").stdout)["journal"]["since"] is None
+
+
+def test_what_is_older_than_the_journal_is_said_not_to_be_checked(run: Run, filled: Database) -> None:
+    filled.execute("DELETE FROM journal WHERE seq <= 2")
+    result = run("verify")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"{GOOD_FIGURES}Journal: 2 bodies since {SINCE}; the ledger is what they say.\n"
+        "Not checked: 2 events are older than that; their bodies have expired.\n",
+    )
+    assert json.loads(run("verify", "--json").stdout)["journal"]["older_events"] == 2
 
 
 def test_wrong_figures_end_with_3_and_stay_wrong(run: Run, filled: Database) -> None:

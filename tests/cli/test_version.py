@@ -28,16 +28,18 @@ def test_the_version_needs_no_configuration_and_no_command(run: Run) -> None:
 
 def test_a_start_imports_only_the_command_that_is_asked_for(tmp_path: Path) -> None:
     listing = "import sys; from receiver.cli import main; sys.argv[1:] = ['keys', '--help']\ntry: main()\n"
-    listing += "finally: print(sorted({'uvicorn', 'httpx', 'receiver.app'} & sys.modules.keys()))"
+    listing += "finally: print(sorted({'uvicorn', 'httpx', 'receiver.app', 'receiver.server'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", listing], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_command_comes_with_the_issue_that_names_it() -> None:
     assert set(COMMANDS) == {
+        "backup",
         "campaigns",
         "config",
         "demo",
+        "erase",
         "export",
         "health",
         "keys",
@@ -48,6 +50,7 @@ def test_a_command_comes_with_the_issue_that_names_it() -> None:
         "sandbox",
         "serve",
         "verify",
+        "webhook",
     }
 
 

@@ -12,6 +12,8 @@ from starlette.types import Message
 
 from receiver.clock import Clock, SystemClock
 from receiver.ingest.meters import Meters
+from receiver.ingest.probe import Probes
+from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.writer import Limits, Writer
 from receiver.leadterra.payloads import Parser
 from receiver.storage.sqlite.store import Store
@@ -81,11 +83,16 @@ async def opened_receiver(
     writer = Writer(store, clock, limits or Limits(), meters)
     reader = BodyReader(BODY_LIMIT, body_timeout_s)
     secrets = [(SECRET.encode(), (await store.secret_ids([SECRET.encode()], clock.now_ms()))[0])]
-    webhook = Webhook(secrets, parser or store.parser, writer, reader, clock, meters, RequestIds())
+    rejected = RejectedBodies(database, clock, meters)
+    parser = parser or store.parser
+    probes = Probes("a token")
+    webhook = Webhook(secrets, parser, writer, reader, clock, meters, RequestIds(), rejected, probes)
     await writer.start()
+    await rejected.start()
     try:
         yield Receiver(webhook, writer, store, reader)
     finally:
+        await rejected.close()
         await writer.close()
         await store.close()
 

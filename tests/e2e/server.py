@@ -112,6 +112,10 @@ class Connection:
     def send(self, raw: bytes) -> None:
         self.socket.sendall(raw)
 
+    def send_aside(self, raw: bytes) -> None:
+        """Send from a thread of its own: more than the server reads before its first answers are taken."""
+        threading.Thread(target=self.send, args=(raw,), daemon=True).start()
+
     def answer(self, *, to_head: bool = False) -> Answer:
         """The next answer; ConnectionError when the server has closed instead."""
         status_line = self._stream.readline()

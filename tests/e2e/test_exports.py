@@ -1,5 +1,6 @@
 """Exports from the real server: clients that go, clients that take nothing, and a stop in the middle."""
 
+import contextlib
 import os
 import signal
 import time
@@ -29,8 +30,12 @@ def server(serve: Callable[..., Server], database: Path) -> Server:
 def exports_on_disk(server: Server) -> int:
     folder = Path(f"/proc/{server.pid}/fd")
     # A file without a name shows as the number of its inode.
-    links = [os.readlink(folder / name) for name in os.listdir(folder) if (folder / name).is_symlink()]
-    return sum(link.startswith(f"{server.database.parent}/#") for link in links)
+    mark = f"{server.database.parent}/#"
+    count = 0
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            count += os.readlink(folder / name).startswith(mark)
+    return count
 
 
 def begin(server: Server) -> Connection:

@@ -73,9 +73,31 @@ def test_http_1_0_is_answered_and_closed(client: Connection) -> None:
     assert client.closed_by_server()
 
 
-@pytest.mark.xfail(
-    reason="uvicorn's httptools takes the body of a request that offers an upgrade for the new protocol's"
-)
-def test_an_offered_upgrade_is_ignored_and_the_body_taken(client: Connection) -> None:
-    answer = ask(client, "POST", WEBHOOK, "Connection: Upgrade", "Upgrade: h2c")
-    assert answer.status == 204
+UPGRADES = ["h2c", "websocket", "TLS/1.0, h2c"]
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+def test_an_offered_upgrade_is_ignored_and_the_body_taken(client: Connection, upgrade: str) -> None:
+    offer = ("Connection: keep-alive, Upgrade, HTTP2-Settings", f"Upgrade: {upgrade}", "HTTP2-Settings: AAMAAABkAAQ")
+    assert [ask(client, "POST", WEBHOOK, *offer).status for _ in range(3)] == [204, 204, 204]
+
+
+def test_an_offered_upgrade_and_a_chunked_body_in_small_pieces_are_taken(client: Connection) -> None:
+    head = request(
+        "POST", WEBHOOK, b"", (SIGNED, "Connection: Upgrade", "Upgrade: h2c", "Transfer-Encoding: chunked")
+    )
+    raw = head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+    for byte in raw:
+        client.send(bytes([byte]))
+    assert client.answer().status == 204
+
+
+def test_an_offered_upgrade_without_a_body_is_answered_and_the_connection_closed_if_asked(client: Connection) -> None:
+    offer = ("Connection: Upgrade, close", "Upgrade: h2c")
+    assert client.ask(request("GET", "/livez", b"", offer)).status == 200
+    assert client.closed_by_server()
+
+
+def test_many_offers_in_one_go_are_answered_one_by_one(client: Connection) -> None:
+    client.send(request("GET", "/livez", b"", ("Connection: Upgrade", "Upgrade: h2c")) * 1000)
+    assert {client.answer().status for _ in range(1000)} == {200}

@@ -46,7 +46,7 @@ REFUSED = {
     "full-width digits in UTF-8": ["\uff11".encode().decode("latin-1") * 64],
     "5,000 characters": ["a" * 5000],
     "5,000 commas": ["," * 5000],
-    "right one after 1,000 wrong ones": [",".join(["0" * 64] * 1000 + [GOOD])],
+    "right one after 400 wrong ones": [",".join(["0" * 64] * 400 + [GOOD])],
     "prefix of another hash": [f"sha1={GOOD}"],
     "prefix twice": [f"sha256=sha256={GOOD}"],
     "prefix before base64": [f"sha256={sign_base64(BODY)}"],

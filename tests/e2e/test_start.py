@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.app import serve as serve_in_process
 from receiver.errors import CommandError
+from receiver.server import serve as serve_in_process
 from receiver.settings import load
 from tests.e2e.server import Server, ledger, run, sent
 

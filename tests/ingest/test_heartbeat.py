@@ -147,3 +147,23 @@ def test_a_failed_commit_keeps_the_run_of_refusals(heartbeat: Heartbeat) -> None
     heartbeat.refused()
     heartbeat.failed()
     assert heartbeat.refusals() == Refusals(NOW, NOW, 1)
+
+
+def test_a_writer_that_has_not_begun_is_not_alive(heartbeat: Heartbeat) -> None:
+    assert not heartbeat.is_alive()
+
+
+def test_a_commit_that_fails_is_a_sign_of_life_too(heartbeat: Heartbeat, clock: Clock) -> None:
+    beat(heartbeat)
+    clock.pass_ms(20_000)
+    heartbeat.failed()
+    clock.pass_ms(30_000)
+    assert (heartbeat.is_beating(), heartbeat.is_alive()) == (False, True)
+
+
+def test_after_a_silence_of_more_than_three_heartbeats_the_writer_is_not_alive(
+    heartbeat: Heartbeat, clock: Clock
+) -> None:
+    beat(heartbeat)
+    clock.pass_ms(30_001)
+    assert not heartbeat.is_alive()

@@ -100,6 +100,7 @@ class World:
         transport = self.leadterra_transport or httpx.ASGITransport(self.sandbox.app)
         self.service = await Service.open(self.settings, TOKEN, clock=self.clock, leadterra=transport)
         await self.service.reconciliation._scheduler.close()  # the world is the schedule
+        await self.service.retention.close()
         self._switch.app = self.service.app
         self.clock.ms += 1  # a start takes time: the outage before it ended a moment ago
         self._next_run_ms = self.clock.ms

@@ -25,6 +25,7 @@ def conn() -> Iterator[sqlite3.Connection]:
         migrate(conn, "memory", 0)
         for name in TEMPORARY:
             conn.execute(queries("recount.sql")[name])
+        conn.execute(queries("rejected.sql")["create"])  # in real life in a file of its own
         yield conn
 
 

@@ -151,6 +151,8 @@ def test_the_smallest_groups_are_shown_together(ledger: LedgerUnderTest) -> None
     ledger.deliver(*[bounced(f"m{n}", campaign="a", reason=text) for n, text in enumerate(reasons)])
     rows = bounces(ledger.conn, ALL_TIME, BounceGroup.REASON, groups_max=2)
     assert rows == [("5.1.1", 2, 2, 0, 0), ("4.4.1", 1, 1, 0, 0), (None, 2, 2, 0, 2)]
+    one_left = bounces(ledger.conn, ALL_TIME, BounceGroup.REASON, groups_max=3)
+    assert one_left[2:] == [("5.2.2", 1, 1, 0, 0), (None, 1, 1, 0, 1)]
     assert len(bounces(ledger.conn, ALL_TIME, BounceGroup.REASON, groups_max=4)) == 4
 
 

@@ -66,6 +66,7 @@ async def test_the_documented_metrics_are_there_from_the_start(api: Api) -> None
     documented = {
         "receiver_deliveries": "counter",
         "receiver_commit_seconds": "histogram",
+        "receiver_exclusive_seconds": "histogram",
         "receiver_batch_events": "histogram",
         "receiver_queue_events": "gauge",
         "receiver_wal_bytes": "gauge",
@@ -73,6 +74,8 @@ async def test_the_documented_metrics_are_there_from_the_start(api: Api) -> None
         "receiver_late_deliveries": "counter",
         "receiver_quarantine_bytes": "gauge",
         "receiver_accepting": "gauge",
+        "receiver_connections": "gauge",
+        "receiver_connections_refused": "counter",
         "receiver_reconcile_runs": "counter",
         "receiver_reconcile_last_run_timestamp_seconds": "gauge",
         "receiver_missing_events": "gauge",
@@ -157,7 +160,7 @@ async def test_no_label_and_no_text_comes_from_a_payload(api: Api) -> None:
     assert canary not in text
     assert SECRET.decode() not in text
     labels = {name for _, pairs in await samples(api) for name, _ in pairs}
-    assert labels == {"outcome", "le", "status", "figure", "state"}
+    assert labels == {"outcome", "le", "status", "figure", "state", "reason"}
 
 
 async def test_a_quarantine_of_days_ago_still_counts(api: Api) -> None:

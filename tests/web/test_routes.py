@@ -32,6 +32,8 @@ ROUTES = {
     "/v1/quarantine": {"GET": "analyst"},
     "/v1/quarantine/retry": {"POST": "admin"},
     "/v1/rebuild": {"POST": "admin", "GET": "admin"},
+    "/v1/webhooks": {"POST": "admin"},
+    "/v1/erase": {"POST": "admin", "GET": "admin"},
     "/livez": {"GET": "open"},
     "/readyz": {"GET": "open"},
     "/metrics": {"GET": "open"},
@@ -131,7 +133,12 @@ async def test_every_real_answer_is_what_its_model_says(admin: Api, operation: O
         _strict(operation.answer).model_validate_json(text)
 
 
-BODIES = {"/v1/campaigns": {"campaign_id": "by-hand"}}
+_WEBHOOK = {"webhook_id": "wh_1", "url": "https://x.example/", "events": ["a"], "leadterra": "https://l.example"}
+BODIES = {
+    "/v1/campaigns": {"campaign_id": "by-hand"},
+    "/v1/erase": {"email": "jo@example.org"},
+    "/v1/webhooks": _WEBHOOK,
+}
 
 
 async def test_answers_to_posts_are_what_their_models_say(start: Start) -> None:
@@ -143,7 +150,7 @@ async def test_answers_to_posts_are_what_their_models_say(start: Start) -> None:
         assert response.status_code == operation.status
         assert operation.answer is not None
         _strict(operation.answer).model_validate_json(response.content)
-    assert len(posts) == 4
+    assert len(posts) == 6
 
 
 @pytest.mark.parametrize("name", NAMES)

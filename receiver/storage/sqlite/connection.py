@@ -24,6 +24,8 @@ _PAGE_CACHE_KIB = 32_768
 _NICE = 10
 # A checkpoint of 4,000 pages (16 MiB) is rare enough to keep fsyncs few and small enough not to be felt.
 _CHECKPOINT_PAGES = 4000
+# While one transaction after another does nothing but delete, smaller ones are felt less.
+_CHECKPOINT_PAGES_OFTEN = 1000
 
 
 class Connection(aiosqlite.Connection):
@@ -47,7 +49,8 @@ class Connection(aiosqlite.Connection):
 def open_for_writing(path: Path) -> sqlite3.Connection:
     """The one writing connection: WAL, and a commit is on disk when it returns (`synchronous=FULL`).
 
-    A file that is not this program's is refused before anything in it is touched.
+    What is deleted is overwritten (`secure_delete`), and in a new database free pages can be given back. A file
+    that is not this program's is refused before anything in it is touched.
     """
     conn = sqlite3.connect(
         path,
@@ -58,8 +61,11 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     )
     try:
         migrate.check(conn, str(path))
+        # Only while the file is new: a later one would have to be written anew as a whole.
+        conn.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _set(conn, "journal_mode", "WAL", "wal")
         _set(conn, "synchronous", "FULL", 2)
+        _set(conn, "secure_delete", "ON", 1)
         _set(conn, "wal_autocheckpoint", _CHECKPOINT_PAGES, _CHECKPOINT_PAGES)
         _set(conn, "cache_size", -_PAGE_CACHE_KIB, -_PAGE_CACHE_KIB)
     except sqlite3.DatabaseError as error:
@@ -83,6 +89,24 @@ def _set(conn: sqlite3.Connection, name: str, value: object, expected: object) -
     found = conn.execute(f"PRAGMA {name}").fetchone()[0]
     if found != expected:
         raise StorageError(f"The database's {name} is {found!r} and cannot be set to {value!r}.")
+
+
+def truncate_wal(conn: sqlite3.Connection) -> bool:
+    """Write the log into the database and empty it; False, at once, while a reader still needs what is in it.
+
+    Until then the log holds pages as they were. `conn` is the writing connection, in no transaction.
+    """
+    conn.execute("PRAGMA busy_timeout = 0")  # waiting, it would hold up whoever wants to write
+    try:
+        return bool(conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+    finally:
+        conn.execute(f"PRAGMA busy_timeout = {round(_BUSY_TIMEOUT_S * 1000)}")
+
+
+def checkpoint_often(conn: sqlite3.Connection, often: bool) -> None:
+    """Write the log into the database every 4 MiB, or as rarely as usual."""
+    pages = _CHECKPOINT_PAGES_OFTEN if often else _CHECKPOINT_PAGES
+    _set(conn, "wal_autocheckpoint", pages, pages)
 
 
 @contextlib.contextmanager

@@ -13,10 +13,12 @@ from receiver.storage.deliveries import Delivery, Outcome, Refusals, Stretch
 from receiver.storage.faults import Fault, classify
 from receiver.storage.sqlite.connection import (
     Connection,
+    checkpoint_often,
     connect,
     open_for_analysis,
     open_for_reading,
     open_for_writing,
+    truncate_wal,
 )
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import Tell, in_silence, migrate
@@ -88,6 +90,14 @@ class Store:
     async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Other writing work, in one transaction on the writer's thread."""
         return await self._connection.run(self._ledger.transact, work)
+
+    async def truncate_wal(self) -> bool:
+        """Empties the write-ahead log; False while a reader needs what is in it."""
+        return await self._connection.run(truncate_wal)
+
+    async def checkpoint_often(self, *, often: bool) -> None:
+        """Has the write-ahead log written into the database in small pieces, or as usual."""
+        await self._connection.run(checkpoint_often, often)
 
     @property
     def campaigns_made(self) -> int:

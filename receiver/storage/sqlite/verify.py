@@ -19,7 +19,8 @@ class JournalCheck:
 
     `since` is the arrival of the oldest body, in epoch milliseconds; `missing_events` are in the
     journal and not in the ledger, `differing_events` in both but not the same, `missing_bodies` in the
-    ledger although their body should still be there.
+    ledger although their body should still be there. `older_events` are from before the journal's first row:
+    they are compared with nothing.
     """
 
     since: int | None
@@ -27,6 +28,7 @@ class JournalCheck:
     missing_events: int
     differing_events: int
     missing_bodies: int
+    older_events: int = 0
 
     @property
     def mismatches(self) -> int:
@@ -46,7 +48,7 @@ def _check(conn: sqlite3.Connection, progress: Progress) -> JournalCheck:
     sql = queries("verify.sql")
     lead_key = dict(conn.execute(queries("meta.sql")["load_facts"]).fetchall())["lead_key"]
     first_seq, since, bodies = conn.execute(sql["reach"]).fetchone()
-    missing_bodies = conn.execute(sql["events_without_body"], {"first_seq": first_seq or 0}).fetchone()[0]
+    older, missing_bodies = conn.execute(sql["events_by_body"], {"first_seq": first_seq or 0}).fetchone()
     if first_seq is None:
         return JournalCheck(None, 0, 0, 0, missing_bodies)
     progress.total = bodies
@@ -55,7 +57,7 @@ def _check(conn: sqlite3.Connection, progress: Progress) -> JournalCheck:
     for key, group in groupby(rows, key=lambda row: bytes(row[2])):
         comparison.compare(key, group)
     progress.done = progress.total
-    return JournalCheck(since, bodies, comparison.missing, comparison.differing, missing_bodies)
+    return JournalCheck(since, bodies, comparison.missing, comparison.differing, missing_bodies, older)
 
 
 def _counted(rows: Iterable[Any], progress: Progress) -> Iterator[Any]:

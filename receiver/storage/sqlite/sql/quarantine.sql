@@ -1,8 +1,8 @@
 -- What is kept and not counted.
 
 -- name: find_equal
--- A quarantined body with the same bytes.
-SELECT id FROM quarantine WHERE digest = :digest AND body = :body AND reason <> 'conflict'
+-- Quarantined bodies whose bytes had the same digest when they came.
+SELECT id, body FROM quarantine WHERE digest = :digest AND reason <> 'conflict'
 
 -- name: count_copy
 -- One more delivery of a quarantined body.

@@ -27,14 +27,15 @@ WHERE replies.key = :key
 -- One start.
 SELECT campaign_id, at, seq FROM starts JOIN campaigns ON campaigns.id = campaign WHERE key = :key
 
--- name: events_without_body
--- Events by webhook whose first delivery should still be in the journal and is not.
-SELECT count(*) FROM (
+-- name: events_by_body
+-- Events by webhook that are older than the journal, and those whose first delivery should be in it and is not.
+SELECT coalesce(sum(event.seq < :first_seq), 0) AS older,
+       coalesce(sum((event.seq IS NULL OR event.seq >= :first_seq) AND NOT EXISTS (
+           SELECT 1 FROM journal WHERE journal.seq = event.seq AND journal.key = event.key)), 0) AS missing
+FROM (
     SELECT sent_seq AS seq, key FROM messages WHERE sent_at IS NOT NULL
     UNION ALL SELECT soft_seq, key FROM messages WHERE soft_at IS NOT NULL
     UNION ALL SELECT hard_seq, key FROM messages WHERE hard_at IS NOT NULL
     UNION ALL SELECT seq, key FROM replies WHERE origin = 0
     UNION ALL SELECT seq, key FROM starts
 ) AS event
-WHERE (event.seq IS NULL OR event.seq >= :first_seq)
-      AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.seq = event.seq AND journal.key = event.key)
