@@ -1,6 +1,7 @@
 """The files that the pages load: read once into a table, so that no path of a client reaches the disk."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +15,7 @@ _CONTENT_TYPES = {
     ".js": b"text/javascript; charset=utf-8",
     ".svg": b"image/svg+xml",
 }
-# What a page names itself: one script per view, the sign-in's, and the charts' library.
-_ENTRIES = frozenset({"overview.js", "campaign.js", "trust.js", "sign_in.js", "uplot-1.6.32.js"})
+_IMPORT = re.compile(rb'^import .* from "\./([a-z_]+\.js)";$', re.MULTILINE)
 # The path holds the hash of all files: what is there never changes.
 _FOREVER = (b"cache-control", b"public, max-age=31536000, immutable")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -50,10 +50,17 @@ class Assets:
         every = b"".join(name.encode() + asset.etag for name, asset in self._files.items())
         return hashlib.sha256(every).hexdigest()[:16]
 
-    @cached_property
-    def modules(self) -> list[str]:
-        """The scripts that pages import; a browser is told of them at once, for they import each other."""
-        return [name for name in self._files if name.endswith(".js") and name not in _ENTRIES]
+    def imported(self, script: str) -> list[str]:
+        """All that a script imports, and what that imports: a browser that is told at once need not find out."""
+        found: list[str] = []
+        waiting = [script]
+        while waiting:
+            asset = self._files.get(waiting.pop())
+            names = [] if asset is None else [name.decode() for name in _IMPORT.findall(asset.content)]
+            new = [name for name in names if name not in found]
+            found += new
+            waiting += new
+        return sorted(found)
 
     async def one(self, call: Call) -> Raw:
         asset = self._files.get(call.path["name"])

@@ -9,7 +9,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from receiver import __version__
 from receiver.web.dashboard.assets import Assets
-from receiver.web.dashboard.words import DASH, counted, percent, points, signed, stamped
+from receiver.web.dashboard.words import DASH, counted, percent, percent_of, points, signed, stamped
 from receiver.web.operation import Raw, Refused
 from receiver.web.problems import TITLES
 
@@ -37,7 +37,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(count=counted, rate=percent, points=points, signed=signed, time=stamped)
+        self._environment.filters.update(count=counted, rate=percent, rate_of=percent_of, points=points, signed=signed, time=stamped)
 
     @property
     def cookie_path(self) -> str:
@@ -51,7 +51,7 @@ class Pages:
             "static": static,
             "release": __version__,
             "dash": DASH,
-            "modules": self._assets.modules,
+            "modules": self._assets.imported(f"{name}.js"),
         }
         text = self._environment.get_template(f"{name}.html").render({**common, **values})
         return Raw(text.encode("utf-8", "replace"), _HTML, _HEADERS, status)

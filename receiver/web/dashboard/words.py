@@ -22,6 +22,11 @@ def percent(rate: Any) -> str:
     return DASH if value is None else f"{value * 100:.1f}%"
 
 
+def percent_of(rate: Any, of: str) -> str:
+    """The same with what it is a part of: `4.2 % of attempted`."""
+    return "rate not known" if rate["value"] is None else f"{percent(rate)} of {of}"
+
+
 def points(change: float | None) -> str:
     """A change of a rate in percentage points."""
     return DASH if change is None else f"{change * 100:+.1f} pp".replace("-", "−")

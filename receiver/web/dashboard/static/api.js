@@ -1,5 +1,7 @@
 // Asks the receiver's API. What has not changed since is not sent again: entity tags, kept here.
 
+import { heard } from "./clock.js";
+
 const HELD_MAX = 200;
 const TIMEOUT_MS = 15000;
 const held = new Map();
@@ -28,6 +30,7 @@ export async function get(path, query) {
   const before = held.get(url);
   const response = await ask(url, { headers: before ? { "If-None-Match": before.etag } : {} });
   const stamps = { as_of: response.headers.get("receiver-as-of"), settled_until: response.headers.get("receiver-settled-until") };
+  heard(stamps.as_of);
   if (response.status === 304) return { ...before.answer, ...stamps };
   const answer = await understood(response);
   const etag = response.headers.get("etag");

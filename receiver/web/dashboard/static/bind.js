@@ -7,8 +7,11 @@ const TEXT_MAX = 600;
 
 const at = (object, path) => path.split(".").reduce((value, name) => value?.[name], object) ?? null;
 
+// The text node stays the same one: what a reader has selected around it stays selected.
 export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  if (element.textContent === text) return;
+  if (element.childNodes.length === 1 && element.firstChild.nodeType === Node.TEXT_NODE) element.firstChild.nodeValue = text;
+  else element.textContent = text;
 }
 
 function setAttribute(element, name, value) {
@@ -28,13 +31,18 @@ const shown = {
     setAttribute(element, "data-direction", value ? (value > 0 ? "up" : "down") : null);
   },
   rate: (element, rate) => {
-    figure(element, rate?.value ?? null, format.share);
+    const { of } = element.dataset;
+    figure(element, rate?.value ?? null, of ? (value) => format.shareOf(value, of) : format.share);
     const parts = [rate?.numerator, rate?.denominator];
     setAttribute(element, "title", parts.includes(null) || parts.includes(undefined) ? null : parts.map(format.count).join(" of "));
   },
   time: (element, value) => {
     setText(element, format.time(value));
     setAttribute(element, "datetime", value);
+  },
+  bucket: (element, { time, interval }) => {
+    setText(element, format.bucket(time, interval));
+    setAttribute(element, "datetime", time);
   },
   countdown: (element, value) => {
     setAttribute(element, "data-deadline", value ?? "");
@@ -72,22 +80,34 @@ export function fill(element, object) {
 export function fillRows(list, objects, keyOf, dress = () => {}) {
   const template = document.getElementById(list.dataset.template);
   const before = new Map([...list.children].map((row) => [row.dataset.key, row]));
+  const focused = list.contains(document.activeElement) ? document.activeElement : null;
+  const seen = new Set();
+  const kept = new Set();
   let place = list.firstElementChild;
   for (const object of objects) {
-    const key = String(keyOf(object));
+    let key = String(keyOf(object));
+    while (seen.has(key)) key += " again";
+    seen.add(key);
     const row = before.get(key) ?? template.content.firstElementChild.cloneNode(true);
-    before.delete(key);
+    kept.add(row);
     row.dataset.key = key;
     if (row === place) place = place.nextElementSibling;
-    else list.insertBefore(row, place);
+    else move(list, row, place);
     fill(row, object);
     dress(row, object);
   }
-  for (const row of before.values()) row.remove();
+  for (const row of [...list.children]) if (!kept.has(row)) row.remove();
+  if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
   const none = list.closest("section")?.querySelector(".none");
   if (none && list.closest(".scroll, ul")) none.hidden = objects.length > 0;
   const frame = list.closest(".scroll");
   if (frame && none) frame.hidden = !objects.length;
+}
+
+// Without leaving the page on the way, where a browser can: what is focused or selected stays so.
+function move(list, row, place) {
+  if (row.isConnected && list.moveBefore) list.moveBefore(row, place);
+  else list.insertBefore(row, place);
 }
 
 // The length of a bar beside a figure.

@@ -27,7 +27,12 @@ async function loadSteps(isLast) {
   const answer = await get(`${path}/steps`);
   if (!isLast()) return answer;
   const most = Math.max(0, ...answer.data.map((row) => row.sent ?? 0));
-  const rows = answer.data.map((row) => ({ ...row, label: row.step === null ? "Not known" : String(row.step) }));
+  const first = answer.data.find((row) => row.step !== null)?.sent;
+  const rows = answer.data.map((row) => ({
+    ...row,
+    label: row.step === null ? "Not known" : String(row.step),
+    kept: first && row.step !== null && row.sent !== null ? row.sent / first : null,
+  }));
   fillRows(document.querySelector("#step-rows tbody"), rows, (row) => row.label, (element, row) => meter(element, row.sent ?? 0, most));
   return answer;
 }
@@ -39,9 +44,9 @@ function breakdown(name, source, query, labelOf, figure) {
     const answer = await get(source, { ...query, campaign_id: id, from, to: whole ? null : to, limit: 12 });
     if (!isLast()) return answer;
     const rows = answer.data.map((row) => ({ ...row, label: labelOf(row) ?? "Not known" }));
-    if (answer.other) rows.push({ ...answer.other, label: `${format.count(answer.other.groups)} others` });
     const most = Math.max(0, ...rows.map((row) => row[figure]));
-    fillRows(element.querySelector("tbody"), rows, (row) => row.label, (line, row) => meter(line, row[figure], most));
+    if (answer.other) rows.push({ ...answer.other, label: `${format.count(answer.other.groups)} others`, rest: true });
+    fillRows(element.querySelector("tbody"), rows, (row) => row.label, (line, row) => meter(line, row.rest ? 0 : row[figure], most));
     return answer;
   };
   return { element, load };
@@ -59,7 +64,7 @@ async function loadSides(isLast) {
   const { provider } = answer;
   const stale = provider?.stale ? " The last attempt to ask failed." : "";
   setText(part("asked-at"), provider ? `Leadterra was asked ${format.time(provider.fetched_at)}.${stale} Reconciled is what is observed, what is older than the receiver, and what is known to be missing.` : "Leadterra has not been asked about this campaign yet.");
-  showGaps(part("sides"), drift.gaps);
+  await showGaps(part("sides"), drift.gaps);
   return answer;
 }
 
@@ -71,6 +76,6 @@ const live = new Live([
   { element: part("steps"), load: loadSteps },
   breakdown("reasons", "v1/bounces", { group_by: "reason" }, (row) => row.reason, "bounced"),
   breakdown("domains", "v1/bounces", { group_by: "domain" }, (row) => row.domain, "bounced"),
-  breakdown("replies", "v1/replies", {}, (row) => row.classification, "replies"),
+  breakdown("replies", "v1/replies", {}, (row) => row.classification && format.words(row.classification), "replies"),
   { element: part("sides"), load: loadSides },
 ]);

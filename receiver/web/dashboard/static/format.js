@@ -1,5 +1,6 @@
 // Figures and times in the reader's language, and in the zone that was picked.
 
+import { now } from "./clock.js";
 import { asked } from "./state.js";
 
 export const DASH = "–";
@@ -15,6 +16,7 @@ const known = (format) => (value) => (value === null || value === undefined ? DA
 export const count = known((value) => counts.format(value));
 export const change = known((value) => changes.format(value));
 export const share = known((value) => shares.format(value));
+export const shareOf = (value, of) => (value === null ? "rate not known" : `${share(value)} of ${of}`);
 export const point = known((value) => `${points.format(value * 100)} pp`);
 export const words = known((value) => String(value).replaceAll("_", " "));
 
@@ -30,11 +32,25 @@ const THIS_YEAR = { month: "short", day: "numeric", hour: "2-digit", minute: "2-
 
 export const time = known((value) => {
   const moment = new Date(value);
-  const old = Math.abs(Date.now() - moment) > 300 * 86400e3;
+  const old = Math.abs(now() - moment) > 300 * 86400e3;
   return dates(old ? { ...THIS_YEAR, year: "numeric" } : THIS_YEAR).format(moment);
 });
-export const day = known((value) => dates({ weekday: "short", month: "short", day: "numeric" }).format(new Date(value)));
-export const clock = known((value) => dates({ hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(new Date(value)));
+
+const DAY = { weekday: "short", month: "short", day: "numeric" };
+
+// A stretch of time by its beginning: an hour with its time of day, a day or a week without.
+export const bucket = (value, interval) => {
+  if (!value) return DASH;
+  if (interval === "hour") return time(value);
+  return `${interval === "week" ? "Week of " : ""}${dates(DAY).format(new Date(value))}`;
+};
+
+// The same, as short as an axis needs it.
+export function tick(value, interval) {
+  const moment = new Date(value);
+  const atMidnight = dates({ hour: "numeric", hourCycle: "h23" }).format(moment) % 24 === 0;
+  return dates(interval !== "hour" || atMidnight ? { month: "short", day: "numeric" } : { hour: "numeric", minute: "2-digit" }).format(moment);
+}
 
 // How long it is, or was, until a moment: `3 h 12 min`.
 export function span(ms) {
@@ -46,6 +62,6 @@ export function span(ms) {
 
 export function countdown(deadline) {
   if (!deadline) return "";
-  const left = new Date(deadline) - Date.now();
+  const left = new Date(deadline) - now();
   return left > 0 ? `· final in ${span(left)}, at ${time(deadline)}` : `· final since ${time(deadline)}`;
 }

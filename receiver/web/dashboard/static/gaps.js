@@ -2,12 +2,14 @@
 
 import { fillRows, setText } from "./bind.js";
 import * as format from "./format.js";
+import { titled } from "./names.js";
 
 const SHOWN_MAX = 200;
 
-export function showGaps(section, gaps) {
+export async function showGaps(section, gaps) {
   const note = section.querySelector(".gap-note");
   note.hidden = gaps.length <= SHOWN_MAX;
   setText(note, `${format.count(SHOWN_MAX)} of ${format.count(gaps.length)} gaps are shown, open ones first.`);
-  fillRows(section.querySelector("#gaps tbody"), gaps.slice(0, SHOWN_MAX), (gap) => [gap.campaign_id, gap.figure, gap.from, gap.to, gap.cause].join(" "));
+  const rows = await titled(gaps.slice(0, SHOWN_MAX));
+  fillRows(section.querySelector("#gaps tbody"), rows, (gap) => [gap.campaign_id, gap.figure, gap.from, gap.to, gap.cause].join(" "));
 }

@@ -2,6 +2,7 @@
 
 import { Refused, Unreachable } from "./api.js";
 import { setText } from "./bind.js";
+import { now } from "./clock.js";
 import * as format from "./format.js";
 import { keepInLinks } from "./state.js";
 
@@ -45,23 +46,23 @@ export class Live {
     const results = await Promise.allSettled(this.parts.map((part) => part.load(isLast)));
     if (!isLast()) return;
     const failures = results.map((result) => (result.status === "rejected" ? result.reason : null));
-    failures.forEach((failure, at) => this.mark(this.parts[at].element, failure));
-    this.judge(failures, results);
+    const gone = failures.every((failure) => failure instanceof Unreachable);
+    failures.forEach((failure, at) => this.mark(this.parts[at].element, gone ? null : failure));
+    this.judge(failures, gone, results);
     if (!this.paused) this.timer = setTimeout(() => (document.hidden ? null : this.refresh()), EVERY_MS);
   }
 
+  // A part that failed alone says so itself.
   mark(element, failure) {
     const line = element.querySelector(".failed");
-    const told = failure && !(failure instanceof Unreachable) ? failure.message : "";
     if (failure && !(failure instanceof Refused || failure instanceof Unreachable)) console.error(failure);
-    if (!line) return;
-    line.hidden = !told;
-    setText(line, told);
+    element.toggleAttribute("data-stale", Boolean(failure));
+    line.hidden = !failure;
+    setText(line, failure ? `${failure.message} What stands here is older than the rest.` : "");
   }
 
-  judge(failures, results) {
+  judge(failures, gone, results) {
     const signedOut = failures.some((failure) => failure?.status === 401);
-    const gone = failures.some((failure) => failure instanceof Unreachable);
     stale.hidden = !signedOut && !gone;
     document.body.toggleAttribute("data-stale", gone || signedOut);
     if (signedOut) {
@@ -69,11 +70,12 @@ export class Live {
       return this.show("stale", "Signed out");
     }
     if (gone) {
-      setText(stale, `The receiver does not answer. These figures are as of ${format.time(this.answered)}, ${format.span(Date.now() - new Date(this.answered))} old; they come back by themselves.`);
+      setText(stale, `The receiver does not answer. These figures are as of ${format.time(this.answered)}, ${format.span(now() - new Date(this.answered))} old; they come back by themselves.`);
       return this.show("stale", "Stale");
     }
     for (const result of results) if (result.value?.as_of > this.answered) this.stamp(result.value);
-    this.show(this.paused ? "paused" : "live", this.paused ? "Paused" : "Live");
+    if (this.paused) return this.show("paused", "Paused");
+    return failures.some(Boolean) ? this.show("stale", "Partly stale") : this.show("live", "Live");
   }
 
   stamp(answer) {

@@ -14,7 +14,8 @@ export function stateOf(row) {
   if (row.time === null) return "time not known";
   if (!row.ended) return "running";
   if (row.settled) return "settled";
-  return row.settled === null ? "not known" : "may still change";
+  if (row.settled === null) return "not known";
+  return row.coverage !== null && row.coverage < 1 ? "in a gap" : "may still change";
 }
 
 export function series(which, changed) {
@@ -35,11 +36,12 @@ export function series(which, changed) {
     const interval = asked("interval");
     const answer = await get("v1/series", { ...which, interval, from: whole ? LONGEST[interval] : from, to, timezone: asked("timezone") });
     if (!isLast()) return answer;
-    const seen = JSON.stringify([answer.data, answer.query.timezone]);
+    const view = { interval, zone: asked("timezone"), settledUntil: answer.settled_until };
+    const seen = JSON.stringify([answer.data, view]);
     if (seen !== last) {
       last = seen;
-      chart.draw(answer.data, asked("timezone"));
-      const rows = answer.data.map((row) => ({ ...row, state: stateOf(row) })).reverse();
+      chart.draw(answer.data, view);
+      const rows = answer.data.map((row) => ({ ...row, state: stateOf(row), bucket: { time: row.time, interval } })).reverse();
       fillRows(section.querySelector("tbody"), rows, (row) => row.time);
     }
     return answer;
@@ -47,8 +49,8 @@ export function series(which, changed) {
   return { element: section, load };
 }
 
-export function told(row) {
+export function told(row, interval) {
   const parts = [`sent ${format.count(row.sent)}`, `bounced ${format.count(row.bounced)}`, `replied ${format.count(row.replied)}`];
   if (row.lost) parts.push(`lost ${format.count(row.lost)}`);
-  return `${format.time(row.time)}: ${parts.join(", ")} · ${stateOf(row)}`;
+  return `${format.bucket(row.time, interval)}: ${parts.join(", ")} · ${stateOf(row)}`;
 }

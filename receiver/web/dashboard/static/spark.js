@@ -73,8 +73,11 @@ function draw(cell, values) {
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", `Sent by day: ${values.map(format.count).join(", ")}`);
-  const line = document.createElementNS(SVG, "path");
-  line.setAttribute("d", path.join(""));
-  svg.append(line);
+  for (const [name, d] of [["ground", `M2 ${HEIGHT - 3}H${WIDTH - 2}`], ["line", path.join("")]]) {
+    const stroke = document.createElementNS(SVG, "path");
+    stroke.setAttribute("class", name);
+    stroke.setAttribute("d", d);
+    svg.append(stroke);
+  }
   cell.replaceChildren(svg);
 }

@@ -6,7 +6,8 @@ import { showGaps } from "./gaps.js";
 import { Live } from "./live.js";
 import { pickers } from "./pickers.js";
 import { quarantine } from "./quarantine.js";
-import { evidence } from "./words.js";
+import { titled } from "./names.js";
+import { evidence, meaning, stamping } from "./words.js";
 
 const part = (name) => document.getElementById(name);
 const DRIFT = ["v1/drift", { gaps: "all", limit: 2000 }];
@@ -17,14 +18,20 @@ async function loadAlarms(isLast) {
   const count = part("alarm-count");
   setText(count, String(answer.alarms.length));
   count.value = String(answer.alarms.length);
-  fillRows(document.querySelector("ul.alarms"), answer.alarms, (alarm) => [alarm.code, alarm.campaign_id, alarm.since].join(" "));
-  showGaps(part("gap-list"), answer.gaps);
+  const alarms = await titled(answer.alarms);
+  fillRows(document.querySelector("ul.alarms"), alarms, (alarm) => [alarm.code, alarm.campaign_id, alarm.since].join(" "));
   const rows = ["sent", "bounced", "replied"].map((figure) => ({
     figure,
-    meaning: answer.definitions[figure],
-    evidence: evidence(answer.definitions.evidence[figure]),
+    meaning: meaning(figure, answer.definitions[figure]),
+    evidence: evidence(figure, answer.definitions.evidence[figure]),
   }));
   fillRows(document.querySelector("#definition-rows tbody"), rows, (row) => row.figure);
+  return answer;
+}
+
+async function loadGaps(isLast) {
+  const answer = await get(...DRIFT);
+  if (isLast()) await showGaps(part("gap-list"), answer.gaps);
   return answer;
 }
 
@@ -42,6 +49,7 @@ async function loadFreshness(isLast) {
   if (!isLast()) return drift;
   fill(part("freshness"), {
     ...drift,
+    stamping: stamping(drift.timestamps),
     newest_event: campaigns.data[0]?.last_event_at ?? null,
     last_run: runs.data.find((run) => run.ended_at !== null)?.ended_at ?? null,
     oldest_snapshot: drift.data.map((row) => row.snapshot_at).filter(Boolean).sort()[0] ?? null,
@@ -54,6 +62,7 @@ pickers(changed);
 const live = new Live([
   { element: part("alarms"), load: loadAlarms },
   { element: part("freshness"), load: loadFreshness },
+  { element: part("gap-list"), load: loadGaps },
   quarantine(changed),
   { element: part("runs"), load: loadRuns },
 ]);

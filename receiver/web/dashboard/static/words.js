@@ -1,4 +1,4 @@
-// Says in words why Leadterra's counter and the ledger differ.
+// Says in words why Leadterra's counter and the ledger differ, and what its counters mean.
 
 import * as format from "./format.js";
 
@@ -33,9 +33,25 @@ export function why(parts, gaps) {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
-export function evidence(found) {
+const MEANINGS = {
+  sent: { sent: "messages sent", delivered: "messages sent, less those that bounced", "delivered+bounced": "messages delivered or bounced" },
+  bounced: { any: "hard and soft bounces", hard: "hard bounces only" },
+  replied: { all: "leads with any reply", human: "leads with a reply of a human" },
+};
+
+export const meaning = (figure, name) => MEANINGS[figure][name] ?? "not found out yet";
+
+const STAMPINGS = {
+  stable: "keep the time of the event",
+  restamped: "carry the time of the retry",
+  undetermined: "not found out yet",
+};
+
+export const stamping = (name) => STAMPINGS[name] ?? name;
+
+export function evidence(figure, found) {
   if (found.pinned) return "Given by the settings.";
   if (!found.intervals) return "No stretch of time has told the meanings apart yet.";
-  const fits = Object.entries(found.fits).map(([meaning, n]) => `${format.words(meaning)} fits ${format.count(n)}`).join(", ");
-  return `${format.count(found.intervals)} intervals in ${format.count(found.campaigns)} campaigns: ${fits}.`;
+  const fits = Object.entries(found.fits).map(([name, n]) => `“${meaning(figure, name)}” fits ${format.count(n)}`).join(", ");
+  return `${format.count(found.intervals)} stretches of ${format.count(found.campaigns)} campaigns: ${fits}.`;
 }
