@@ -37,7 +37,8 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(count=counted, rate=percent, rate_of=percent_of, points=points, signed=signed, time=stamped)
+        self._environment.filters.update(count=counted, signed=signed, points=points, time=stamped)
+        self._environment.filters.update(rate=percent, rate_of=percent_of)
 
     @property
     def cookie_path(self) -> str:
