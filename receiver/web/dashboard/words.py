@@ -1,5 +1,6 @@
 """Figures and times as the first paint shows them; the page's own scripts put them into the reader's language."""
 
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 # What is not known is never shown as 0.
@@ -19,7 +20,7 @@ def signed(value: int | None) -> str:
 def percent(rate: Any) -> str:
     """A rate's value as `4.2 %`."""
     value = rate if rate is None or isinstance(rate, float | int) else rate["value"]
-    return DASH if value is None else f"{value * 100:.1f}%"
+    return DASH if value is None else f"{_of_hundred(value)}%"
 
 
 def percent_of(rate: Any, of: str) -> str:
@@ -29,7 +30,12 @@ def percent_of(rate: Any, of: str) -> str:
 
 def points(change: float | None) -> str:
     """A change of a rate in percentage points."""
-    return DASH if change is None else f"{change * 100:+.1f} pp".replace("-", "−")
+    return DASH if change is None else f"{_of_hundred(change):+} pp".replace("-", "−")
+
+
+def _of_hundred(value: float) -> Decimal:
+    """Rounded as a browser rounds it, or a figure would change when its scripts take over."""
+    return (Decimal(str(value)) * 100).quantize(Decimal("0.1"), ROUND_HALF_UP)
 
 
 def stamped(moment: str | None) -> str:

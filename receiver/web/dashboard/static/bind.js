@@ -44,9 +44,10 @@ const shown = {
     setText(element, format.bucket(time, interval));
     setAttribute(element, "datetime", time);
   },
-  countdown: (element, value) => {
-    setAttribute(element, "data-deadline", value ?? "");
-    setText(element, format.countdown(value));
+  countdown: (element, { deadline, code }) => {
+    setAttribute(element, "data-deadline", deadline ?? "");
+    setAttribute(element, "data-code", code);
+    setText(element, format.countdown(deadline, code));
   },
   badge: (element, value) => {
     setText(element, format.words(value));
@@ -80,7 +81,7 @@ export function fill(element, object) {
 export function fillRows(list, objects, keyOf, dress = () => {}) {
   const template = document.getElementById(list.dataset.template);
   const before = new Map([...list.children].map((row) => [row.dataset.key, row]));
-  const focused = list.contains(document.activeElement) ? document.activeElement : null;
+  const putBack = held(list);
   const seen = new Set();
   const kept = new Set();
   let place = list.firstElementChild;
@@ -97,14 +98,29 @@ export function fillRows(list, objects, keyOf, dress = () => {}) {
     dress(row, object);
   }
   for (const row of [...list.children]) if (!kept.has(row)) row.remove();
-  if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
+  putBack();
   const none = list.closest("section")?.querySelector(".none");
   if (none && list.closest(".scroll, ul")) none.hidden = objects.length > 0;
   const frame = list.closest(".scroll");
   if (frame && none) frame.hidden = !objects.length;
 }
 
-// Without leaving the page on the way, where a browser can: what is focused or selected stays so.
+// What a reader has focused and selected in a list whose rows are about to move; the answer puts both back.
+function held(list) {
+  const focused = list.contains(document.activeElement) ? document.activeElement : null;
+  const selection = getSelection();
+  const { anchorNode, anchorOffset, focusNode, focusOffset } = selection;
+  const selected = !selection.isCollapsed && (list.contains(anchorNode) || list.contains(focusNode));
+  const within = (node, offset) => [node, Math.min(offset, node.length ?? node.childNodes.length)];
+  return () => {
+    if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
+    if (!selected || !anchorNode.isConnected || !focusNode.isConnected) return;
+    if (selection.anchorNode === anchorNode && selection.focusNode === focusNode) return;
+    selection.setBaseAndExtent(...within(anchorNode, anchorOffset), ...within(focusNode, focusOffset));
+  };
+}
+
+// Without leaving the page on the way, where a browser can: a row that leaves it loses its focus for a moment.
 function move(list, row, place) {
   if (row.isConnected && list.moveBefore) list.moveBefore(row, place);
   else list.insertBefore(row, place);

@@ -60,8 +60,15 @@ export function span(ms) {
   return minutes ? `${minutes} min` : `${Math.floor(Math.abs(ms) / 1000)} s`;
 }
 
-export function countdown(deadline) {
+// What a deadline means, before and after it: of an alarm of this code.
+const DEADLINES = {
+  not_accepting: ["the first events are lost in", "events are lost since"],
+  still_expected: ["what was refused may still come for", "what did not come is lost since"],
+};
+
+export function countdown(deadline, code) {
   if (!deadline) return "";
+  const [before, after] = DEADLINES[code] ?? ["lost for good in", "lost for good since"];
   const left = new Date(deadline) - now();
-  return left > 0 ? `· final in ${span(left)}, at ${time(deadline)}` : `· final since ${time(deadline)}`;
+  return left > 0 ? `· ${before} ${span(left)}, until ${time(deadline)}` : `· ${after} ${time(deadline)}`;
 }

@@ -73,7 +73,7 @@ export class Live {
       setText(stale, `The receiver does not answer. These figures are as of ${format.time(this.answered)}, ${format.span(now() - new Date(this.answered))} old; they come back by themselves.`);
       return this.show("stale", "Stale");
     }
-    for (const result of results) if (result.value?.as_of > this.answered) this.stamp(result.value);
+    for (const result of results) if (result.value?.as_of >= this.answered) this.stamp(result.value);
     if (this.paused) return this.show("paused", "Paused");
     return failures.some(Boolean) ? this.show("stale", "Partly stale") : this.show("live", "Live");
   }
@@ -94,6 +94,6 @@ export class Live {
   }
 
   tick() {
-    for (const element of document.querySelectorAll("[data-deadline]")) setText(element, format.countdown(element.dataset.deadline));
+    for (const element of document.querySelectorAll("[data-deadline]")) setText(element, format.countdown(element.dataset.deadline, element.dataset.code));
   }
 }

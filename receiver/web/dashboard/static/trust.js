@@ -12,13 +12,21 @@ import { evidence, meaning, stamping } from "./words.js";
 const part = (name) => document.getElementById(name);
 const DRIFT = ["v1/drift", { gaps: "all", limit: 2000 }];
 
+// A gap is lost for good when the last retry of what was sent at its end is over.
+function deadlineOf(alarm, { gaps, as_of, settled_until }) {
+  if (alarm.deadline || alarm.code !== "overdue") return alarm.deadline;
+  const ends = gaps.filter((gap) => gap.campaign_id === alarm.campaign_id && gap.state === "overdue").map((gap) => Date.parse(gap.to));
+  if (!ends.length) return null;
+  return new Date(Math.min(...ends) + Date.parse(as_of) - Date.parse(settled_until)).toISOString();
+}
+
 async function loadAlarms(isLast) {
   const answer = await get(...DRIFT);
   if (!isLast()) return answer;
   const count = part("alarm-count");
   setText(count, String(answer.alarms.length));
   count.value = String(answer.alarms.length);
-  const alarms = await titled(answer.alarms);
+  const alarms = (await titled(answer.alarms)).map((alarm) => ({ ...alarm, left: { deadline: deadlineOf(alarm, answer), code: alarm.code } }));
   fillRows(document.querySelector("ul.alarms"), alarms, (alarm) => [alarm.code, alarm.campaign_id, alarm.since].join(" "));
   const rows = ["sent", "bounced", "replied"].map((figure) => ({
     figure,
