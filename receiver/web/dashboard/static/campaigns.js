@@ -31,7 +31,7 @@ async function load(isLast) {
   const filtered = FILTERS.some(asked);
   fresh.hidden = rows.length > 0 || filtered;
   section.hidden = !rows.length && !filtered;
-  document.getElementById("series").hidden = section.hidden;
+  for (const other of ["totals", "series"]) document.getElementById(other).hidden = section.hidden;
   more.hidden = answer.next_cursor === null || limit >= MOST;
   setText(document.getElementById("shown"), rows.length ? `${format.count(rows.length)} shown${answer.next_cursor ? ", there are more" : ", that is all"}` : "");
   return answer;

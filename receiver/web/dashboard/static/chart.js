@@ -11,6 +11,7 @@ const HATCH_ALPHA = [0.22, 0.75];
 // Narrower than this, a chart has no room for the names of its axes.
 const ROOMY_PX = 520;
 const LABEL_PX = 72;
+const WIDTH_S = { hour: 3600, day: 86400, week: 604800 };
 // Every so many buckets one is named, so that the labels of hours fall on the same ones each day.
 const EVERY = { hour: [1, 2, 3, 6, 12, 24, 48, 96, 168, 336], day: [1, 2, 3, 4, 7, 14, 28, 56, 112], week: [1, 2, 4, 13, 26, 52] };
 
@@ -32,7 +33,7 @@ export class Chart {
     this.rows = rows.filter((row) => row.time !== null);
     this.view = view;
     const starts = this.rows.map((row) => Date.parse(row.time) / 1000);
-    this.width = starts.length > 1 ? starts[1] - starts[0] : 3600;
+    this.width = WIDTH_S[view.interval];
     const data = [
       starts.map((start) => start + this.width / 2),
       this.rows.map((row) => (row.lost ? (row.sent ?? 0) + row.lost : null)),

@@ -70,7 +70,7 @@ export class Live {
       return this.show("stale", "Signed out");
     }
     if (gone) {
-      setText(stale, `The receiver does not answer. These figures are as of ${format.time(this.answered)}, ${format.span(now() - new Date(this.answered))} old; they come back by themselves.`);
+      setText(stale, `The receiver does not answer. These figures are as of ${format.time(this.answered)}, ${format.span(now() - new Date(this.answered))} old; they go on by themselves when it does.`);
       return this.show("stale", "Stale");
     }
     for (const result of results) if (result.value?.as_of >= this.answered) this.stamp(result.value);

@@ -10,6 +10,12 @@ const section = document.getElementById("series");
 // Of all time, as far back as a chart reads well.
 const LONGEST = { hour: "-30d", day: "-365d", week: "-520w" };
 
+// Of all time, what was before anything is known is left out.
+function sinceTheFirst(rows) {
+  const first = rows.findIndex((row) => row.sent !== null || row.bounced !== null || row.replied !== null);
+  return rows.slice(Math.max(0, first));
+}
+
 export function stateOf(row) {
   if (row.time === null) return "time not known";
   if (!row.ended) return "running";
@@ -36,12 +42,13 @@ export function series(which, changed) {
     const interval = asked("interval");
     const answer = await get("v1/series", { ...which, interval, from: whole ? LONGEST[interval] : from, to, timezone: asked("timezone") });
     if (!isLast()) return answer;
+    const data = whole ? sinceTheFirst(answer.data) : answer.data;
     const view = { interval, zone: asked("timezone"), settledUntil: answer.settled_until };
-    const seen = JSON.stringify([answer.data, view]);
+    const seen = JSON.stringify([data, view]);
     if (seen !== last) {
       last = seen;
-      chart.draw(answer.data, view);
-      const rows = answer.data.map((row) => ({ ...row, state: stateOf(row), bucket: { time: row.time, interval } })).reverse();
+      chart.draw(data, view);
+      const rows = data.map((row) => ({ ...row, state: stateOf(row), bucket: { time: row.time, interval } })).reverse();
       fillRows(section.querySelector("tbody"), rows, (row) => row.time);
     }
     return answer;
