@@ -209,8 +209,8 @@ class Service:
         """Commit what waits and close the database."""
         await self.reconciliation.close()
         await self.rebuilding.close()
-        await self.rejected.close()
         await self.erasing.close()
+        await self.rejected.close()
         await self.retention.close()
         await self.writer.close()
         await self.readers.close()
@@ -225,6 +225,9 @@ async def _opened(
     """The database for the writer, for short questions, for long ones and for probes; `opened` closes them."""
     store = await Store.open(path, clock.now_ms(), lambda words: log.info("upgrading_database", detail=words))
     opened.push_async_callback(store.close)  # the thread of a connection left open keeps the process alive
+    if store.unchecked:
+        detail = "The look at the database's pages was cut short; `backup` checks all of them."
+        log.info("check_cut_short", detail=detail, unchecked=store.unchecked)
     readers = await Readers.open(path)  # for what is short: a long question must not make it wait
     opened.push_async_callback(readers.close)
     analysts = await Readers.open(path, opener=open_for_analysis)

@@ -1,6 +1,8 @@
 """Logging: one stream with uvicorn's lines and Python's warnings, without access lines and bound values."""
 
 import logging
+import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import Literal, TextIO
@@ -37,20 +39,90 @@ def configure_logging(log_format: Format, level: Level, stream: TextIO | None = 
     logging.captureWarnings(capture=True)
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class Lines:
+    """Writes lines to a stream as far as it takes them at once: nobody who logs waits for whoever should read.
+
+    What a full pipe or disk does not take is lost, and counted in `lost`; a line that was begun is ended first.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.lost = 0
+        self._stream = stream
+        self._descriptor = _descriptor(stream)
+        self._rest = b""
+
+    def write(self, line: str) -> None:
+        """Write one line, or lose it."""
+        if self._descriptor is None:
+            self._write_to_object(line)
+            return
+        self._rest = _left(self._descriptor, self._rest)
+        if self._rest:
+            self.lost += 1
+            return
+        data = f"{line}\n".encode(errors="backslashreplace")
+        left = _left(self._descriptor, data)
+        if len(left) < len(data):
+            self._rest = left
+        else:
+            self.lost += 1
+
+    def _write_to_object(self, line: str) -> None:
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # full, or closed
+            self.lost += 1
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):  # an object in memory, or closed
+        return None
+
+
+def _left(descriptor: int, data: bytes) -> bytes:
+    """What of the data is not taken without waiting."""
+    ready = select.poll()
+    ready.register(descriptor, select.POLLOUT)
+    try:
+        # A pipe that takes anything takes so much at once (pipe(7)).
+        while data and ready.poll(0):
+            data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]
+    except OSError:  # the disk is full, or nobody will ever read
+        return data
+    return data
+
+
+def tell(line: str) -> None:
+    """Write one line for people to standard error, unless that does not take it."""
+    Lines(sys.stderr).write(line)
+
+
+def lost_lines() -> int:
+    """How many log lines nobody took, since logging was configured."""
+    return sum(handler.lines.lost for handler in logging.getLogger().handlers if isinstance(handler, _Handler))
+
+
+class _Handler(logging.Handler):
     """Says that a line was lost where the standard handler would print the arguments it could not render."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the standard library's name
-        text = "A log line could not be written; its arguments are not shown."
-        lost = logging.LogRecord(record.name, logging.ERROR, "", 0, text, None, None)
+    def __init__(self, lines: Lines) -> None:
+        super().__init__()
+        self.lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
         try:
-            self.stream.write(self.format(lost) + self.terminator)
-        except (OSError, ValueError):
-            return  # the stream itself is gone or closed
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 # whatever the arguments do when they are rendered
+            text = "A log line could not be written; its arguments are not shown."
+            line = self.format(logging.LogRecord(record.name, logging.ERROR, "", 0, text, None, None))
+        self.lines.write(line)
 
 
 def _handler(stream: TextIO, *, as_console: bool) -> logging.Handler:
-    handler = _Handler(stream)
+    handler = _Handler(Lines(stream))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_shared(),

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from receiver.app import Service
 from receiver.errors import CommandError
+from receiver.log import tell
 from receiver.settings import Settings
 from receiver.storage.lock import DatabaseLock, Holder
 from receiver.supervisor import Supervisor
@@ -175,7 +176,7 @@ def _announce(settings: Settings, listener: socket.socket, missing: str | None) 
     """The address, then what is missing next."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    print(f"Listening on http://{shown}:{port}", file=sys.stderr, flush=True)  # noqa: T201 # the interface's own line
+    tell(f"Listening on http://{shown}:{port}")
     if not settings.access.has_keys:
         log.warning("no_access_key", detail="Anybody on this machine can read the figures.")
     if missing is not None:

@@ -9,7 +9,7 @@ import receiver
 
 ROOT = Path(receiver.__file__).parent
 LAYERS = (
-    {"", "errors", "clock", "http", "log", "signals", "supervisor"},
+    {"", "errors", "clock", "http", "log", "signals", "streams", "supervisor"},
     {"events", "figures", "reasons", "masking", "definitions"},
     {"settings", "leadterra"},
     {"storage", "sandbox"},

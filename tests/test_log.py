@@ -1,8 +1,10 @@
 """Logging: one stream, its two forms, and what never gets into it."""
 
+import fcntl
 import io
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 import structlog
 import uvicorn
 
-from receiver.log import Format, Level, configure_logging
+from receiver.log import Format, Level, Lines, configure_logging, lost_lines
 
 CANARY = "canary-7f3a"
 
@@ -160,6 +162,28 @@ def test_a_closed_stream_does_not_break_the_program() -> None:
     stream = configured()
     stream.close()
     structlog.get_logger("x").warning("to nobody")
+
+
+def test_a_long_line_is_written_whole_and_one_that_was_begun_is_ended_first() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as taken, os.fdopen(writer, "w") as stream:
+        room = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 8192)
+        lines = Lines(stream)
+        lines.write("a" * (room + 1000))
+        lines.write("lost")
+        assert os.read(reader, room) == b"a" * room
+        lines.write("ü")
+        assert (os.read(reader, room), lines.lost) == (b"a" * 1000 + b"\n\xc3\xbc\n", 1)
+        os.set_blocking(reader, False)
+        assert taken.read() is None
+
+
+def test_lines_that_nobody_took_are_counted() -> None:
+    with open("/dev/full", "w") as full:
+        configure_logging("json", "info", full)
+        before = lost_lines()
+        structlog.get_logger("x").warning("to a full disk")
+        assert lost_lines() == before + 1
 
 
 def test_configuring_again_replaces_the_stream(capsys: pytest.CaptureFixture[str]) -> None:

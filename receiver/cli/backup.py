@@ -15,7 +15,7 @@ from receiver.storage.files import part_of, publish, sync
 from receiver.storage.sqlite.backup import Contents, check, contents, copy
 from receiver.web.spool import RESERVE_BYTES
 
-_OWN_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock")
+_OWN_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock", ".rejected", ".rejected-journal")
 
 
 @click.command()

@@ -15,8 +15,9 @@ from receiver.clock import Clock
 from receiver.errors import CommandError, StorageError
 from receiver.http import server_client
 from receiver.settings import Settings
+from receiver.storage.faults import explained
 from receiver.storage.lock import DatabaseLock
-from receiver.storage.sqlite.connection import open_for_reading, open_for_writing
+from receiver.storage.sqlite.connection import open_for_reading, open_for_writing, refuse_empty, why_not_opened
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import check_current, migrate
 from receiver.storage.sqlite.spans import measure_spans
@@ -28,17 +29,25 @@ def reading(settings: Settings) -> Iterator[sqlite3.Connection]:
     path = existing(settings)
     try:
         with contextlib.closing(open_for_reading(path)) as conn:
-            check_current(conn, str(path))
+            _check(conn, path)
             yield conn
     except sqlite3.DatabaseError as error:
-        raise StorageError(f"The database '{path}' cannot be read: {error}.") from error
+        raise StorageError(explained(path, error, "read")) from error
+
+
+def _check(conn: sqlite3.Connection, path: Path) -> None:
+    try:
+        check_current(conn, str(path))
+    except sqlite3.DatabaseError as error:
+        raise StorageError(why_not_opened(path, error, "read")) from error
 
 
 def existing(settings: Settings) -> Path:
-    """The database's path. Raises StorageError when there is none: a command must not create one."""
+    """The database's path. Raises StorageError when there is none, or nothing in it: a command must not make one."""
     path = settings.database_path
     if not isfile(path):  # `Path.is_file` raises where a folder above may not be searched
         raise StorageError(f"There is no database at '{path}'; `serve` creates it, 'storage.url' names another.")
+    refuse_empty(path)
     return path
 
 
@@ -92,7 +101,7 @@ def holding(settings: Settings) -> Iterator[Path | None]:
     try:
         yield path
     except sqlite3.DatabaseError as error:
-        raise StorageError(f"The database '{path}' cannot be used: {error}.") from error
+        raise StorageError(explained(path, error, "used")) from error
     finally:
         lock.release()
 

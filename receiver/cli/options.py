@@ -1,5 +1,6 @@
 """What commands share: the options every one takes, loading the settings, and how an error ends a command."""
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -74,4 +75,5 @@ def end_with(error: ReceiverError) -> NoReturn:
 
 def say(words: str) -> None:
     """Print words for people, which go to standard error; data goes to standard output."""
-    click.echo(words, err=True)
+    with contextlib.suppress(OSError):  # a full disk that takes no words stops no work
+        click.echo(words, err=True)

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import os
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import click
 from receiver.app import clock_of
 from receiver.cli.database import Owner, Server, reading, writing
 from receiver.cli.options import config_option, end_with, json_option, load_settings, say
-from receiver.errors import CommandError, ConfigurationError, LeadterraError
+from receiver.errors import CommandError, ConfigurationError, LeadterraError, ReceiverError
 from receiver.events import EVENT_NAMES
 from receiver.ingest.reach import check_reach
 from receiver.ingest.setup import webhook_url
@@ -33,6 +34,7 @@ from receiver.web.times import rfc3339
 EVENTS = tuple(dict.fromkeys(EVENT_NAMES.values()))
 _SECRETS = "'webhook.secrets' (RECEIVER_WEBHOOK__SECRETS, or a line of 'webhook.secrets' in RECEIVER_SECRETS_DIR)"
 _THEN = "beside what is there, and start `serve` again"
+_SECRET_BYTES = 4096  # a block of the disk; secrets are shorter
 _UNCERTAIN = frozenset({"timeout", "unreachable", "server_error", "not_json", "invalid_answer", "too_large"})
 
 
@@ -122,12 +124,12 @@ def _register(settings: Settings, client: LeadterraClient, url: str) -> _Outcome
         registration = Registration(found.id, settings.leadterra.base_url, url, found.events, now)
         try:
             _remember(owner, registration)
-        except CommandError as error:
+        except (ReceiverError, sqlite3.DatabaseError) as error:
             text = f"Leadterra registered {found.id}, but it could not be noted here; do not register it again."
             raise CommandError(f"{text} {words} {error}") from error
         if set(found.events) != set(EVENTS):
             say(f"Warning: Leadterra took it for {', '.join(found.events) or 'no event'} only.")
-        is_kept = secret_file.stat().st_size > 0
+        is_kept = _is_kept(secret_file)
     return _Outcome(registration, True, found.status, secret_file if is_kept else None, words)
 
 
@@ -160,21 +162,35 @@ def _remember(owner: Owner | Server, registration: Registration) -> None:
 
 @contextmanager
 def _secret_file(database: Path) -> Iterator[Path]:
-    """An empty file for the owner alone, made before Leadterra is asked: what it tells once must not be lost.
+    """A blank file for the owner alone that has its space on the disk: what Leadterra tells once must not be lost.
 
-    Left empty it is removed.
+    Left blank it is removed.
     """
-    try:
-        number, name = tempfile.mkstemp(prefix=f"{database.name}.webhook-secret-", dir=database.absolute().parent)
-    except OSError as error:
-        raise CommandError(f"No file can be made beside '{database}': {error.strerror}.") from error
-    os.close(number)
-    path = Path(name)
-    try:
+    with ExitStack() as undone:
+        try:
+            number, name = tempfile.mkstemp(prefix=f"{database.name}.webhook-secret-", dir=database.absolute().parent)
+            path = Path(name)
+            undone.callback(lambda: None if _is_kept(path) else path.unlink())
+            with open(number, "wb") as file:
+                file.write(bytes(_SECRET_BYTES))
+                file.flush()
+                os.fsync(number)
+        except OSError as error:
+            raise CommandError(f"No file can be made beside '{database}': {error.strerror}.") from error
         yield path
-    finally:
-        if path.stat().st_size == 0:
-            path.unlink()
+
+
+def _is_kept(secret_file: Path) -> bool:
+    return any(secret_file.read_bytes())
+
+
+def _keep(secret: str, file: Path) -> None:
+    """Durably, where the file has its space already."""
+    with file.open("r+b") as opened:
+        opened.write(f"{secret}\n".encode())
+        opened.truncate()
+        opened.flush()
+        os.fsync(opened.fileno())
 
 
 def _about_secret(settings: Settings, secret: str | None, file: Path) -> str:
@@ -183,7 +199,7 @@ def _about_secret(settings: Settings, secret: str | None, file: Path) -> str:
         return f"Put the signing secret that Leadterra shows for it into {_SECRETS}, {_THEN}."
     if secret.encode() in settings.webhook.hmac_keys:
         return "Its signing secret is in 'webhook.secrets' already; nothing is left to do."
-    file.write_text(f"{secret}\n")
+    _keep(secret, file)
     return f"Its signing secret is in '{file}': put it into {_SECRETS}, {_THEN}; then delete the file."
 
 

@@ -12,7 +12,7 @@ import structlog
 from receiver.clock import Clock
 from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.writer import Writer
-from receiver.storage.sqlite.connection import connect, open_for_reading
+from receiver.storage.sqlite.connection import connect_to_read
 from receiver.storage.sqlite.erase import Erased, Eraser, Hit
 from receiver.storage.sqlite.recount import Progress
 from receiver.storage.sqlite.store import Store
@@ -97,8 +97,10 @@ class Erasing:
         return empty
 
     async def _erase(self, progress: Progress, eraser: Eraser) -> None:
+        # First, because what is taken in of them meanwhile is then looked for in the database.
+        eraser.add(Erased(await self._rejected.erase(eraser.is_in_body)))
         # Its own connection: a whole journal takes longer than any read may.
-        connection = await connect(partial(open_for_reading, self._path))
+        connection = await connect_to_read(self._path)
         try:
             chunks = await connection.run(eraser.hits, progress)
             while hits := await self._next(connection.run(_next_of, chunks), progress):
@@ -106,7 +108,6 @@ class Erasing:
                     partial(self._store.transact, partial(eraser.write, hits=hits))
                 )
                 eraser.add(changed)
-            eraser.add(Erased(await self._rejected.erase(eraser.is_in_body)))
         finally:
             await connection.close()
 

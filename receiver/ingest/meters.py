@@ -129,6 +129,12 @@ class Meters:
         self._rejected_bytes = Gauge(
             "receiver_rejected_bytes", "What these take on the disk, at most.", registry=self.registry
         )
+        self._lost_lines = Counter(
+            "receiver_log_lines_lost",
+            "Log lines that were not written, because nobody took them or the disk was full.",
+            registry=self.registry,
+        )
+        self._lost_lines_told = 0
         for outcome in REJECTED:
             self._rejected.labels(outcome)
         for status in RUNS:
@@ -178,6 +184,11 @@ class Meters:
         """How many such bodies are kept now, and what they take on the disk."""
         self._rejected_now.set(bodies)
         self._rejected_bytes.set(size_bytes)
+
+    def show_lost_lines(self, total: int) -> None:
+        """How many log lines have been lost so far."""
+        self._lost_lines.inc(max(0, total - self._lost_lines_told))
+        self._lost_lines_told = total
 
     def show_alarms(self, counts: Mapping[str, int]) -> None:
         """How many alarms of each code are not over."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +9,7 @@ import structlog
 
 from receiver.clock import Clock
 from receiver.ingest.writer import Writer
-from receiver.storage.sqlite.connection import connect, open_for_analysis
+from receiver.storage.sqlite.connection import connect_to_read, open_for_analysis
 from receiver.storage.sqlite.recount import Progress, recount
 from receiver.storage.sqlite.store import Store
 
@@ -68,7 +67,7 @@ class Rebuilding:
 
     async def _rebuild(self, progress: Progress) -> int:
         # Its own connection: a recount takes longer than any read may.
-        connection = await connect(partial(open_for_analysis, self._path))
+        connection = await connect_to_read(self._path, open_for_analysis)
         try:
             counting = asyncio.ensure_future(connection.run(recount, progress))
             try:

@@ -51,9 +51,12 @@ class RejectedBodies:
         self._waiting_bytes = 0
         self._gone: list[int] = []
         self._writing = asyncio.Lock()
+        # What is being taken in is no rejected body any more: whoever looks for those waits until it is stored.
+        self._deciding = asyncio.Lock()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._failing = False
+        self._unknown = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -63,7 +66,8 @@ class RejectedBodies:
                 heads = await (await self._opened()).heads()
             except (sqlite3.Error, StorageError) as error:
                 self._complain(error)
-                self._stop.set()  # what is in it is not known, so nothing can be added
+                self._unknown = True  # what is in it, so nothing can be added
+                self._stop.set()
             else:
                 for head in heads:
                     self._next_id = head.id + 1
@@ -98,19 +102,20 @@ class RejectedBodies:
         self._tasks.append(asyncio.create_task(self._take_in(secrets, parser, writer)))
 
     async def erase(self, is_meant: Callable[[bytes], bool]) -> int:
-        """Forget every kept body that is meant; how many. Nothing of them is left in the file.
+        """Forget every kept body that is meant; how many. Nothing of them is left in the file, and those that are
+        being taken in are in the database first. `is_meant` is called in another thread: it may take its time.
 
         Raises StorageError or sqlite3.Error while that cannot be done.
         """
-        await self._write()
-        count = 0
-        for chunk in self._chunks():
-            meant = {row.id for row in await self._rows(chunk) if is_meant(row.body)}
-            self._remove([head for head in chunk if head.id in meant])
-            count += len(meant)
-        await self._write()
-        if self._failing:
-            raise StorageError(f"The file '{self._path}' cannot be used; see the log, and erase again.")
+        async with self._deciding:
+            await self._write()
+            count = 0
+            for chunk in self._chunks():
+                meant = await asyncio.to_thread(_meant, await self._rows(chunk), is_meant)
+                self._remove([head for head in chunk if head.id in meant])
+                count += len(meant)
+            if not await self._write() or self._unknown:
+                raise StorageError(f"The file '{self._path}' cannot be used; see the log, and erase again.")
         return count
 
     async def close(self) -> None:
@@ -141,19 +146,20 @@ class RejectedBodies:
             await self._write()
             await _within(self._stop, _PAUSE_S)
 
-    async def _write(self) -> None:
-        """Write what waits. What the file does not take is dropped: it must not pile up."""
+    async def _write(self) -> bool:
+        """Write what waits; whether it is written. What the file does not take is dropped: it must not pile up."""
         async with self._writing:
             new, gone = list(self._waiting.values()), self._gone
             self._waiting, self._gone, self._waiting_bytes = {}, [], 0
             if not new and not gone:
-                return
+                return True
             try:
                 await (await self._opened()).change(new, gone)
                 self._failing = False
             except (sqlite3.Error, StorageError) as error:
                 self._complain(error)
                 self._drop(new, gone)
+            return not self._failing
 
     def _drop(self, new: Sequence[RejectedBody], gone: list[int]) -> None:
         """Forget what could not be written; what could not be deleted is tried again."""
@@ -197,19 +203,11 @@ class RejectedBodies:
     async def _take_in(self, secrets: Secrets, parser: Parser, writer: Writer) -> None:
         outcomes: Counter[str] = Counter()
         try:
-            for chunk in self._chunks():
-                if self._stop.is_set():
-                    break
-                signed = await asyncio.to_thread(_signed, await self._rows(chunk), secrets)
-                now = self._clock.now_ms()
-                deliveries = [
-                    Delivery(row.body, row.received_at, parser.parse(row.body, now), number, row.peer)
-                    for row, number in signed
-                ]
-                outcomes.update(await self._stored(deliveries, writer))
-                ids = {row.id for row, _ in signed}
-                self._remove([head for head in chunk if head.id in ids])
-                self._wake.set()
+            async with self._deciding:
+                for chunk in self._chunks():
+                    if self._stop.is_set():
+                        break
+                    outcomes.update(await self._take_in_chunk(chunk, secrets, parser, writer))
         except UnavailableError:
             log.warning(
                 "rejected_bodies_not_taken_in", detail="The database took nothing; the next start tries again."
@@ -220,6 +218,21 @@ class RejectedBodies:
         if outcomes:
             detail = "They were refused for their signature, which fits a secret now."
             log.info("rejected_bodies_taken_in", left=self._sample.bodies, detail=detail, **outcomes)
+
+    async def _take_in_chunk(
+        self, chunk: Sequence[RejectedHead], secrets: Secrets, parser: Parser, writer: Writer
+    ) -> list[str]:
+        signed = await asyncio.to_thread(_signed, await self._rows(chunk), secrets)
+        now = self._clock.now_ms()
+        deliveries = [
+            Delivery(row.body, row.received_at, parser.parse(row.body, now), number, row.peer)
+            for row, number in signed
+        ]
+        outcomes = await self._stored(deliveries, writer)
+        ids = {row.id for row, _ in signed}
+        self._remove([head for head in chunk if head.id in ids])
+        self._wake.set()
+        return outcomes
 
     async def _stored(self, deliveries: Sequence[Delivery], writer: Writer) -> list[str]:
         """The outcome of each, once it is durable; waits while the database takes nothing."""
@@ -243,6 +256,10 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
+
+
+def _meant(rows: Sequence[RejectedBody], is_meant: Callable[[bytes], bool]) -> set[int]:
+    return {row.id for row in rows if is_meant(row.body)}
 
 
 def _signed(rows: Sequence[RejectedBody], secrets: Secrets) -> list[tuple[RejectedBody, int]]:

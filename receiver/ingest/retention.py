@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +13,7 @@ from receiver.clock import Clock
 from receiver.errors import ReceiverError
 from receiver.ingest.writer import Writer
 from receiver.storage.sqlite import retention
-from receiver.storage.sqlite.connection import connect, open_for_reading
+from receiver.storage.sqlite.connection import connect_to_read
 from receiver.storage.sqlite.retention import DAY_MS, Expiry
 from receiver.storage.sqlite.store import Store
 
@@ -81,7 +80,7 @@ class Retention:
 
     async def _plan(self) -> Expiry:
         # Its own connection: reading the old part of a long journal takes longer than any read may.
-        connection = await connect(partial(open_for_reading, self._path))
+        connection = await connect_to_read(self._path)
         try:
             return await connection.run(retention.plan, self._clock.now_ms(), self._keep_ms)
         except asyncio.CancelledError:

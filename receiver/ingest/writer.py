@@ -15,7 +15,7 @@ from receiver.events import EVENT_NAMES, LATE_HORIZON_MS, Event, Unread
 from receiver.ingest.heartbeat import INTERVAL_MS, Heartbeat
 from receiver.ingest.meters import Meters
 from receiver.storage.deliveries import Delivery, Outcome
-from receiver.storage.faults import Fault, classify
+from receiver.storage.faults import Fault, classify, explained
 from receiver.storage.sqlite.store import Store
 
 T = TypeVar("T")
@@ -319,11 +319,12 @@ class Writer:
         self.heartbeat.failed()
         fault = classify(error)
         if fault is Fault.FATAL:
-            log.critical("database_failed", error=str(error))
+            log.critical("database_failed", detail=explained(self._store.path, error, "used"))
             self.failed.set()
             self._wake.set()
         elif fault is Fault.FULL and not self._full:
-            log.error("disk_full", detail="Deliveries are refused with 503 until there is space again.")
+            detail = "There is no space, or a quota is used up: deliveries are refused with 503 until there is some."
+            log.error("disk_full", detail=detail, error=str(error))
             self._full = True
         elif fault is Fault.BUSY:
             log.warning("database_locked", detail="Another process holds the database's lock.")

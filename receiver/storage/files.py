@@ -1,6 +1,7 @@
 """Files that appear under their name whole or not at all."""
 
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -8,6 +9,12 @@ from pathlib import Path
 def part_of(final: Path) -> Path:
     """A name beside a file, for what is not yet all there."""
     return final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+
+
+def leftovers_of(final: Path) -> list[Path]:
+    """Parts of a file, and what belongs to them, that a killed process has left; only while nobody writes another."""
+    pattern = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{8}}\.part(-journal)?")
+    return [entry for entry in final.parent.iterdir() if pattern.fullmatch(entry.name)]
 
 
 def publish(part: Path, final: Path) -> None:

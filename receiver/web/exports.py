@@ -22,7 +22,7 @@ from starlette.types import Receive, Send
 from receiver.errors import QueryTimeoutError, UnavailableError
 from receiver.masking import all_masked, may_hold_address
 from receiver.storage.faults import Fault, classify
-from receiver.storage.sqlite.connection import Connection, connect, open_for_analysis
+from receiver.storage.sqlite.connection import Connection, connect_to_read, open_for_analysis
 from receiver.storage.sqlite.recount import Progress
 from receiver.web.formats import Format, Lines, columns
 from receiver.web.operation import Call, Table
@@ -154,7 +154,7 @@ class Exports:
             raise UnavailableError(f"{taken}; try again later.", _RETRY_AFTER_S) from None
 
     async def _read(self, into: Callable[..., None], spool: Spool, client: "asyncio.Future[None]") -> None:
-        connection = await connect(partial(open_for_analysis, self._path))
+        connection = await connect_to_read(self._path, open_for_analysis)
         try:
             progress = Progress()
             work = connection.run(into, write=spool.write, progress=progress)

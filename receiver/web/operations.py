@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import structlog
 
-from receiver.errors import QueryTimeoutError, UnavailableError
+from receiver.errors import QueryTimeoutError, StorageError, UnavailableError
 from receiver.events import LATE_HORIZON_MS
 from receiver.ingest.meters import Meters
 from receiver.ingest.writer import Writer
+from receiver.log import lost_lines
 from receiver.storage.sqlite import reads, standings
 from receiver.storage.sqlite.reconciliation import unattributed_bounces
 from receiver.storage.sqlite.store import Readers
@@ -47,7 +48,7 @@ class Operations:
             raise UnavailableError("The database takes nothing now; see the log.")
         try:
             await self._readers.run(reads.ping)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StorageError) as error:
             log.error("database_unreadable", exc_info=error)
             raise UnavailableError("The database cannot be read; see the log.") from error
         return {"status": "ready"}
@@ -59,6 +60,7 @@ class Operations:
         meters.wal.set(self._wal.stat().st_size if self._wal.exists() else 0)
         meters.quarantine.set(await self._read(_quarantine_bytes, math.nan))
         meters.show_missing(await self._read(standings.lost, None))
+        meters.show_lost_lines(lost_lines())
         before = call.now_ms - LATE_HORIZON_MS
         meters.unattributed.set(await self._read(lambda conn: float(unattributed_bounces(conn, before)), math.nan))
         return Raw(meters.render(), _EXPOSITION)
@@ -67,7 +69,7 @@ class Operations:
         """Something else while the database cannot be read: just then the other metrics are needed."""
         try:
             return await self._readers.run(work)
-        except (sqlite3.Error, QueryTimeoutError):
+        except (sqlite3.Error, StorageError, QueryTimeoutError):
             return otherwise
 
 

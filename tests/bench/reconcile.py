@@ -6,15 +6,10 @@ is taken in beside ten events and beside many.
 
 import argparse
 import asyncio
-import contextlib
 import json
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -29,28 +24,12 @@ from receiver.storage.sqlite.connection import open_for_writing
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import migrate
 from tests.bench.provider import DELAY_S
+from tests.bench.provider import running as provider
 
 CAMPAIGNS = 2000
 CONCURRENCY = 16
 NOW = 1_749_634_200_000  # 2025-06-11T09:30:00Z
 MINUTE_MS = 60_000
-
-
-@contextlib.contextmanager
-def provider() -> Iterator[int]:
-    """Its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    process = subprocess.Popen([sys.executable, "-m", "tests.bench.provider", str(port)])
-    try:
-        with socket.socket() as probe:
-            while probe.connect_ex(("127.0.0.1", port)):
-                time.sleep(0.05)
-        yield port
-    finally:
-        process.kill()
-        process.wait()
 
 
 async def run_s(port: int, folder: Path) -> tuple[float, float]:

@@ -105,6 +105,7 @@ def test_a_file_system_without_links_will_do(
         ("folder", "'folder' is a folder; name a file in it that does not exist.\n"),
         ("none/copy.db", "There is no folder 'none'; make it, or name another file.\n"),
         ("receiver.db", "'receiver.db' belongs to the database itself; name another file.\n"),
+        ("receiver.db.rejected", "'receiver.db.rejected' belongs to the database itself; name another file.\n"),
         (
             "folder/../receiver.db-wal",
             "'folder/../receiver.db-wal' belongs to the database itself; name another file.\n",

@@ -106,10 +106,7 @@ def test_a_file_that_is_no_database_is_said_so_in_one_line(run: Run, database: D
     database.path.write_bytes(b"no database at all " * 100)
     result = run(*command)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr in (
-        "The database 'receiver.db' cannot be read: file is not a database.\n",
-        "'receiver.db' is not an SQLite database; name another file in 'storage.url'.\n",
-    )
+    assert result.stderr == "'receiver.db' is not an SQLite database; name another file in 'storage.url'.\n"
 
 
 @pytest.mark.parametrize("command", READING + WRITING, ids=" ".join)

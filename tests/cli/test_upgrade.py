@@ -32,7 +32,7 @@ def test_an_empty_file_is_not_read_either(run: Run, database: Database) -> None:
     database.path.touch()
     result = run("export", "events")
     assert result.exit_code == 1
-    assert "has schema 0" in result.stderr
+    assert f"'{database.path.name}' is empty, which no database ever is;" in result.stderr
 
 
 def test_rebuild_brings_it_up_to_date_and_says_so(run: Run, old: Database) -> None:

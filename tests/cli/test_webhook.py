@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+import sqlite3
 import ssl
 import stat
 import subprocess
@@ -63,10 +64,11 @@ def constant(status: int, content: bytes = b"", **headers: str) -> Web:
     return Web(lambda _handler, _body: (status, headers, content))
 
 
-def registry(**more: Any) -> Web:
-    """Leadterra's own side."""
+def registry(meanwhile: Callable[[], object] = lambda: None, /, **more: Any) -> Web:
+    """Leadterra's own side; `meanwhile` happens before it answers."""
 
     def answer(_handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        meanwhile()
         number = len(found.bodies)
         return 201, {}, json.dumps({"id": f"wh_{number}", "status": "active", **json.loads(body), **more}).encode()
 
@@ -248,6 +250,34 @@ def test_without_a_new_secret_there_is_no_file(
     assert ("is in 'webhook.secrets' already" in told(result)) == bool(more)
     assert ("Put the signing secret that Leadterra shows for it into" in told(result)) != bool(more)
     assert list(tmp_path.glob("*webhook-secret*")) == []
+
+
+def test_the_secret_has_its_place_on_the_disk_before_leadterra_is_asked(
+    run: Run, server: Server, tmp_path: Path
+) -> None:
+    sizes: list[int] = []
+
+    def look() -> None:
+        sizes.extend(file.stat().st_size for file in tmp_path.glob("*webhook-secret*"))
+
+    with opened(registry(look, secret="whsec_" + "x" * 500)) as leadterra:
+        assert run("webhook", "register", "--url", server.url + PATH, **settings(leadterra)).exit_code == 0
+    (file,) = tmp_path.glob("*webhook-secret*")
+    assert [file.stat().st_size <= size for size in sizes] == [True]
+
+
+def test_a_webhook_that_cannot_be_noted_is_named(run: Run, database: Database, tmp_path: Path) -> None:
+    database.fill()
+    with closing(sqlite3.connect(database.path, isolation_level=None, check_same_thread=False)) as other:
+        with opened(registry(lambda: other.execute("BEGIN IMMEDIATE"), secret="whsec_canary")) as leadterra:
+            command = ("webhook", "register", "--url", f"http://127.0.0.1:9{PATH}", "--no-check")
+            result = run(*command, **settings(leadterra))
+        other.execute("ROLLBACK")
+    (file,) = tmp_path.glob("*webhook-secret*")
+    assert (result.exit_code, file.read_text()) == (1, "whsec_canary\n")
+    words = "Leadterra registered wh_1, but it could not be noted here; do not register it again. Its signing secret"
+    assert told(result).startswith(words)
+    assert str(file) in told(result)
 
 
 def test_leadterras_refusal_ends_with_1_and_notes_nothing(run: Run, server: Server, database: Database) -> None:

@@ -10,7 +10,7 @@ from receiver.settings.catalogue import VARIABLES
 from tests.deploy.files import DEPLOY, ROOT, text
 
 README = (ROOT / "README.md").read_text("utf-8")
-INSTALLATION = README.partition("\n## Installation\n")[2].partition("\n## ")[0]
+INSTALLATION = README.partition("\n### Installation\n")[2].partition("\n### Secrets")[0]
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"\.deploy/[\w./-]*\w", README))))

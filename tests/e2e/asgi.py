@@ -20,7 +20,7 @@ from receiver.storage.sqlite.store import Store
 from receiver.web.body import BodyReader
 from receiver.web.request_id import RequestIds
 from receiver.web.webhook import Webhook
-from tests.e2e.server import SECRET, WEBHOOK, Answer, sign
+from tests.e2e.server import COMMIT_TIMEOUT_S, SECRET, WEBHOOK, Answer, sign
 
 Headers = list[tuple[bytes, bytes]]
 BODY_LIMIT = 1_048_576
@@ -80,7 +80,7 @@ async def opened_receiver(
     clock = clock or SystemClock()
     store = await Store.open(database, clock.now_ms())
     meters = Meters()
-    writer = Writer(store, clock, limits or Limits(), meters)
+    writer = Writer(store, clock, limits or Limits(commit_timeout_s=COMMIT_TIMEOUT_S), meters)
     reader = BodyReader(BODY_LIMIT, body_timeout_s)
     secrets = [(SECRET.encode(), (await store.secret_ids([SECRET.encode()], clock.now_ms()))[0])]
     rejected = RejectedBodies(database, clock, meters)

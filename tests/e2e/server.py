@@ -29,6 +29,8 @@ WEBHOOK = "/webhooks/leadterra"
 _LISTENING = re.compile(r"Listening on http://(.+):(\d+)")
 # Far longer than anything here takes; a test that hits it has found something that hangs.
 PATIENCE_S = 30.0
+# A disk that others keep busy makes no event too late here.
+COMMIT_TIMEOUT_S = 60
 
 
 def sign(body: bytes, secret: str = SECRET) -> str:
@@ -246,7 +248,12 @@ class Server:
 def environment(database: Path, **settings: object) -> dict[str, str]:
     """This process' environment with nothing but these settings of the receiver."""
     found = {name: value for name, value in os.environ.items() if not name.startswith(("RECEIVER_", "LEADTERRA_"))}
-    given = {"webhook__secrets": json.dumps([SECRET]), "storage__url": f"sqlite:///{database}", **settings}
+    given = {
+        "webhook__secrets": json.dumps([SECRET]),
+        "storage__url": f"sqlite:///{database}",
+        "ingest__commit_timeout_s": COMMIT_TIMEOUT_S,
+        **settings,
+    }
     return found | {f"RECEIVER_{name.upper()}": str(value) for name, value in given.items()}
 
 

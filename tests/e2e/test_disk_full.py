@@ -1,6 +1,7 @@
 """A full disk: 503 while it lasts, nothing acknowledged is lost, and it heals by itself."""
 
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,22 @@ def test_a_start_without_any_space_says_so_and_ends(small_disk: Path) -> None:
         assert server.wait() == 1
     lock = small_disk / "receiver.db.lock"
     assert server.stderr == f"The lock file '{lock}' cannot be written: No space left on device.\n"
+
+
+def test_a_quota_that_is_used_up_refuses_and_heals(database: Path) -> None:
+    """To SQLite a write that the system refuses is one, whether for a quota or for a bound on the file's size."""
+    with Server(database) as server, server.connect() as client:
+        most = database.with_name("receiver.db-wal").stat().st_size + 1_000_000
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+        acked = fill(client)
+        assert len(acked) > 1
+        assert server.get("/readyz").status == 503
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        until(lambda: server.get("/readyz").status == 200, "it to be ready again")
+        assert client.post(sent("healed", padding=PADDING)).status == 204
+        assert ledger(server.database) == [*acked, "healed"]
+        assert server.stop() == 0
+    assert server.stderr.count('"event": "disk_full"') == 1
 
 
 async def test_a_database_that_may_not_grow_refuses_and_heals(database: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from receiver import __version__
 from receiver.errors import CommandError
 from receiver.server import serve as serve_in_process
 from receiver.settings import load
@@ -115,7 +116,8 @@ def test_a_newer_schema_is_left_alone(server: Server) -> None:
     code, said = refused(server.database)
     assert code == 1
     assert said.startswith(f"'{server.database}' has schema 999, newer than the ")
-    assert said.endswith(" that this program knows; install the version that wrote it, or a later one.\n")
+    version = f"the version that wrote it ({__version__})"
+    assert said.endswith(f" that this program knows; install {version}, or a later one.\n")
     assert said.count("\n") == 1
 
 

@@ -105,7 +105,7 @@ def open_ingest(tmp_path: Path) -> Open:
         clock = HandClock(NOW_MS)
         store = await store_type.open(tmp_path / "receiver.db", clock.now_ms())
         meters = Meters()
-        writer = Writer(store, clock, limits or Limits(), meters)
+        writer = Writer(store, clock, limits or Limits(commit_timeout_s=60), meters)
         await writer.start()
         try:
             yield Ingest(store, writer, clock, meters)

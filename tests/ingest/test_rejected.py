@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import stat
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from typing import Any
@@ -12,10 +13,12 @@ from structlog.testing import capture_logs
 
 from receiver.errors import StorageError
 from receiver.events import Event
+from receiver.ingest.erase import Erasing
 from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.sample import KEPT_MS, Sample
 from receiver.leadterra.signature import sign
 from receiver.storage.deliveries import Outcome
+from receiver.storage.sqlite.migrate import APPLICATION_ID
 from receiver.storage.sqlite.rejected import rejected_path
 from receiver.storage.sqlite.store import Store
 from tests.ingest.conftest import Ingest, Open
@@ -282,6 +285,73 @@ async def test_what_cannot_be_erased_is_told(ingest: Ingest) -> None:
     assert kept(ingest) == []
 
 
+async def test_looking_through_them_holds_nobody_up(ingest: Ingest) -> None:
+    """What strangers sent may take long to be read."""
+    looked: list[bool] = []
+
+    def is_meant(_: bytes) -> bool:
+        looked.append(threading.current_thread() is threading.main_thread())
+        return False
+
+    async with opened(ingest) as rejected:
+        offer(rejected, ingest, sent())
+        await rejected.erase(is_meant)
+    assert looked == [False]
+
+
+async def test_a_file_that_works_again_is_no_reason_not_to_erase(ingest: Ingest) -> None:
+    async with opened(ingest) as rejected:
+        offer(rejected, ingest, sent("m1"))
+        await rejected._write()
+        with closing(sqlite3.connect(rejected_path(ingest.database), isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            offer(rejected, ingest, sent("m2"))
+            await rejected._write()
+        assert await rejected.erase(lambda _: False) == 0
+
+
+async def test_one_that_was_never_read_may_hold_what_is_to_be_erased(ingest: Ingest) -> None:
+    rejected_path(ingest.database).write_bytes(b"precious")
+    async with opened(ingest) as rejected:
+        with pytest.raises(StorageError, match="cannot be used; see the log, and erase again"):
+            await rejected.erase(lambda _: False)
+
+
+async def test_erasing_lets_those_be_taken_in_that_are_on_their_way(ingest: Ingest) -> None:
+    """They are looked for in the database then."""
+    async with opened(ingest) as rejected:
+        offer(rejected, ingest, sent("m1"), sent("m2"))
+        await rejected._write()
+        with ingest.locked(), capture_logs() as lines:
+            rejected.begin_taking_in([(LATE, 1)], ingest.store.parser, ingest.writer)
+            await until(lambda: "database_locked" in [line["event"] for line in lines])
+            erasing = asyncio.create_task(rejected.erase(lambda body: b'"m1"' in body))
+            await asyncio.wait({erasing}, timeout=0.1)
+        assert await erasing == 0
+        assert ingest.rows("SELECT count(*) FROM journal") == [(2,)]
+
+
+async def test_an_erasure_finds_what_was_taken_in_just_before(ingest: Ingest) -> None:
+    """Of the body it is one or the other, however near they meet: rejected still, or in the database."""
+
+    class Taking(RejectedBodies):
+        async def erase(self, is_meant: Callable[[bytes], bool]) -> int:
+            self.begin_taking_in([(LATE, 1)], ingest.store.parser, ingest.writer)
+            await self._tasks[-1]
+            return await super().erase(is_meant)
+
+    rejected = Taking(ingest.database, ingest.clock, ingest.meters)
+    await rejected.start()
+    offer(rejected, ingest, replied(lead="canary@example.org"))
+    await rejected._write()
+    erasing = Erasing(ingest.database, ingest.store, rejected, ingest.writer, ingest.clock)
+    erasing.start("canary@example.org")
+    await until(lambda: erasing.state.status != "running")
+    await rejected.close()
+    assert (erasing.state.status, erasing.state.erased.bodies) == ("ok", 1)
+    assert ingest.rows("SELECT count(*), sum(instr(body, 'canary')) FROM journal") == [(1, 0)]
+
+
 async def test_another_programs_file_is_left_alone(ingest: Ingest) -> None:
     rejected_path(ingest.database).write_bytes(b"precious")
     with capture_logs() as lines:
@@ -290,6 +360,15 @@ async def test_another_programs_file_is_left_alone(ingest: Ingest) -> None:
     assert rejected_path(ingest.database).read_bytes() == b"precious"
     assert [line["event"] for line in lines] == ["rejected_bodies_not_kept"]
     assert lines[0]["error"].endswith("is not a file of this program; move it away.")
+
+
+async def test_a_file_that_a_kill_left_half_made_is_completed(ingest: Ingest) -> None:
+    path = rejected_path(ingest.database)
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    async with opened(ingest) as rejected:
+        offer(rejected, ingest, sent())
+    assert kept(ingest) == [sent()]
 
 
 async def test_a_damaged_file_is_begun_anew(ingest: Ingest) -> None:

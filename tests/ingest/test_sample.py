@@ -53,6 +53,14 @@ def test_who_comes_after_a_flood_still_gets_a_share() -> None:
     assert kept(sample) == list(range(1000, 1040))
 
 
+def test_the_fullest_hour_gives_way_not_the_newest() -> None:
+    sample = Sample(bodies_max=3)
+    for number in range(3):
+        sample.add(head(number))
+    assert [each.id for each in sample.add(head(3, hour=1))] == [2]
+    assert kept(sample) == [0, 1, 3]
+
+
 def test_a_flood_from_many_networks_leaves_other_hours_alone() -> None:
     sample = Sample(bodies_max=1000)
     for number in range(400):

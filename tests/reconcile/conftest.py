@@ -49,7 +49,7 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     store = await Store.open(tmp_path / "receiver.db", clock.now_ms())
     readers = await Readers.open(store.path)
     meters = Meters()
-    writer = Writer(store, clock, Limits(), meters)
+    writer = Writer(store, clock, Limits(commit_timeout_s=60), meters)
     await writer.start()
     opened = Watched(store, writer, clock, meters)
     opened.watch_with(readers)

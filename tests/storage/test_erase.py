@@ -159,6 +159,29 @@ def test_what_is_understood_later_is_not_counted_twice(ledger: LedgerUnderTest) 
     assert ledger.totals()["sent"] == 1
 
 
+@pytest.mark.parametrize("understood_after", range(3))
+def test_what_is_understood_meanwhile_is_found_too(ledger: LedgerUnderTest, understood_after: int) -> None:
+    """A body that was ahead of its time, beside an erasure that has got so far."""
+    ahead = of(body("message.sent", "2025-06-13T09:00:00Z", messageId="m2", campaignId="a"), email=JO)
+    ledger.each(of(sent("m1"), email=JO), ahead)
+    assert ledger.quarantined() == ["bad_timestamp"]
+    ledger.now += 3 * 86_400_000
+    eraser = Eraser(JO, ledger.ledger.parser)
+    with closing(open_for_reading(ledger.path)) as reader:
+        for number, hits in enumerate(eraser.hits(reader, Progress())):
+            if number == understood_after:
+                ledger.ledger.retry_due(ledger.conn, ledger.now)
+            eraser.add(ledger.ledger.transact(ledger.conn, partial(eraser.write, hits=hits)))
+    ledger.ledger.retry_due(ledger.conn, ledger.now)
+    assert truncate_wal(ledger.conn)
+    assert occurrences(ledger.path) == 0
+    assert ledger.totals()["sent"] == 2
+    assert ledger.each(ahead) == ["duplicate"]
+    truncate_wal(ledger.conn)
+    assert occurrences(ledger.path) == 0
+    assert (ledger.recount().rows, ledger.check_journal().mismatches) == (0, 0)
+
+
 @pytest.mark.parametrize("stop_after", range(0, 9, 2))
 def test_a_half_one_is_proved_too_and_can_be_ended(
     told: LedgerUnderTest, stop_after: int, monkeypatch: pytest.MonkeyPatch
@@ -179,6 +202,26 @@ def test_a_half_one_is_proved_too_and_can_be_ended(
 def test_it_can_be_told_to_stop(told: LedgerUnderTest) -> None:
     with closing(open_for_reading(told.path)) as reader, pytest.raises(StoppedError):
         list(Eraser(JO, told.ledger.parser).hits(reader, Progress(stopped=True)))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        JO.upper(),
+        JO.replace("@", "&commat;"),
+        JO.replace("@", "\uff20"),
+        "%63%61%6e%61%72%79%2e%6a%6f%40example.org",
+        "canary.jo&#x40;&#101;&#120;&#97;&#109;&#112;&#108;&#101;.org",
+        "".join(f"\\u{ord(sign):04x}" for sign in JO),
+    ],
+)
+def test_in_whatever_way_it_is_written_the_journal_is_clean(ledger: LedgerUnderTest, written: str) -> None:
+    """Letters that are escaped are none that a search for bytes would find."""
+    ledger.each(sent("m1"), raw := of(sent("m2"), text="WRITTEN").replace(b"WRITTEN", written.encode()), sent("m3"))
+    assert run(ledger).bodies == 1
+    ((left,),) = ledger.rows("SELECT body FROM journal WHERE seq = 2")
+    assert (json.loads(left)["data"]["text"], ledger.each(raw)) == ("***@example.org", ["duplicate"])
+    assert ledger.rows("SELECT count(*) FROM journal") == [(3,)]
 
 
 def test_chunks_are_bounded_in_bytes(ledger: LedgerUnderTest) -> None:

@@ -1,13 +1,21 @@
 """The schema: the same by whatever road, ours or refused."""
 
+import os
 import re
+import signal
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from receiver import __version__
 from receiver.errors import StorageError
+from receiver.storage import files
+from receiver.storage.sqlite import connection
 from receiver.storage.sqlite.connection import open_for_writing
 from receiver.storage.sqlite.migrate import APPLICATION_ID, check_current, migrate, steps, version
 from receiver.storage.sqlite.recount import Correction
@@ -74,7 +82,7 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
         open_for_writing(path)
     assert str(refused.value) == (
         f"'{path}' has schema 99, newer than the {len(steps())} that this program knows; "
-        "install the version that wrote it, or a later one."
+        f"install the version that wrote it ({__version__}), or a later one."
     )
     assert path.read_bytes() == before
 
@@ -101,12 +109,111 @@ def test_what_is_no_database_is_refused_untouched(tmp_path: Path) -> None:
     assert path.read_text() == "buy milk\n" * 1000
 
 
-def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
-    path = tmp_path / "a.db"
-    path.touch()
+def test_a_newer_schema_that_names_no_version_is_refused_too(tmp_path: Path) -> None:
+    with closing(open_for_writing(tmp_path / "a.db")) as conn:
+        conn.execute("DROP TABLE meta")
+        conn.execute("PRAGMA user_version = 99")
+        with pytest.raises(StorageError, match=r"; install the version that wrote it, or a later one\.$"):
+            migrate(conn, "a.db", NOW)
+
+
+def killed(work: Callable[[], None]) -> bool:
+    """Whether a process of its own was killed while it did that."""
+    child = os.fork()
+    if child == 0:
+        work()
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL), status
+    return status != 0
+
+
+def kill_after(conn: sqlite3.Connection, instructions: int) -> None:
+    conn.set_progress_handler(lambda: os.kill(os.getpid(), signal.SIGKILL), instructions)
+
+
+def test_a_first_start_that_is_killed_at_any_moment_leaves_no_database_or_a_whole_one(tmp_path: Path) -> None:
+    path, real = tmp_path / "a.db", sqlite3.connect
+
+    def make(instructions: int) -> None:
+        def connect(*arguments: Any, **named: Any) -> sqlite3.Connection:
+            conn: sqlite3.Connection = real(*arguments, **named)
+            kill_after(conn, instructions)
+            return conn
+
+        connection.sqlite3.connect = connect  # type: ignore[attr-defined] # only in the child
+        with closing(open_for_writing(path)) as conn:
+            migrate(conn, "a.db", NOW)
+
+    moments = [moment for moment in range(1, 4000, 150) if killed(partial(make, moment))]
+    assert len(moments) > 3
+    assert not killed(partial(make, 1_000_000))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.db"]
     with closing(open_for_writing(path)) as conn:
         migrate(conn, "a.db", NOW)
         assert version(conn) == len(steps())
+
+
+def test_a_start_that_is_killed_before_the_name_is_given_leaves_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+
+    def make() -> None:
+        connection.publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[attr-defined] # in the child
+        open_for_writing(path)
+
+    for _ in range(3):
+        assert killed(make)
+        assert not path.exists()
+    assert len(list(tmp_path.iterdir())) == 1, "what an earlier start has left goes with the next"
+    open_for_writing(path).close()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.db"]
+
+
+def test_a_file_that_comes_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.db"
+
+    def publish(part: Path, final: Path) -> None:
+        final.write_text("theirs")
+        files.publish(part, final)
+
+    monkeypatch.setattr(connection, "publish", publish)
+    with pytest.raises(StorageError, match="cannot be made"):
+        open_for_writing(path)
+    assert path.read_text() == "theirs"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.db"]
+
+
+def test_a_database_is_made_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "a.db").symlink_to(tmp_path / "disk" / "real.db")
+    open_for_writing(tmp_path / "a.db").close()
+    assert (tmp_path / "a.db").is_symlink()
+    assert [entry.name for entry in (tmp_path / "disk").iterdir()] == ["real.db"]
+
+
+@pytest.mark.parametrize("log", [None, b"what was acknowledged"])
+def test_an_empty_file_is_refused_untouched(tmp_path: Path, log: bytes | None) -> None:
+    path = tmp_path / "a.db"
+    path.touch()
+    if log is not None:
+        path.with_name("a.db-wal").write_bytes(log)  # SQLite would delete it
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(StorageError) as refused:
+        open_for_writing(path)
+    text = f"'{path}' is empty, which no database ever is; restore a backup, or delete it to begin with none."
+    assert str(refused.value) == text
+    assert sorted(tmp_path.iterdir()) == before
+    assert path.stat().st_size == 0
+
+
+def test_a_database_of_nobody_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("VACUUM")
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="is not a leadterra-receiver database"):
+        open_for_writing(path)
+    assert path.read_bytes() == before != b""
 
 
 def of_version_1(path: Path, *bodies: bytes) -> None:
@@ -155,6 +262,31 @@ def test_a_count_that_was_killed_is_done_again(tmp_path: Path, monkeypatch: pyte
             migrate(conn, "old.db", NOW)
     ledger = LedgerUnderTest(path)
     assert ledger.recount() == Correction()
+    ledger.conn.close()
+
+
+def test_an_upgrade_that_is_killed_at_any_moment_is_done_again(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    of_version_1(path, *HISTORY)
+
+    def upgrade(instructions: int) -> None:
+        with closing(open_for_writing(path)) as conn:
+            kill_after(conn, instructions)
+            migrate(conn, "old.db", NOW)
+
+    stops = []
+    for moment in (1, *range(50, 3000, 150)):
+        if killed(partial(upgrade, moment)):
+            with closing(sqlite3.connect(path)) as conn:
+                stops.append(version(conn))
+    assert stops == sorted(stops)
+    assert stops[0] == 1
+    assert len(stops) > 5
+    ledger = LedgerUnderTest(path)
+    assert version(ledger.conn) == len(steps())
+    assert ledger.recount() == Correction()
+    with closing(open_for_writing(tmp_path / "fresh.db")) as fresh:
+        assert schema(fresh) == schema(ledger.conn)
     ledger.conn.close()
 
 

@@ -8,7 +8,7 @@ from importlib import resources
 
 import pytest
 
-from receiver.storage.sqlite.migrate import migrate
+from receiver.storage.sqlite.migrate import make
 from receiver.storage.sqlite.queries import Queries, queries, select_by_keys
 
 FOLDER = resources.files("receiver.storage.sqlite").joinpath("sql")
@@ -22,7 +22,7 @@ TEMPORARY = tuple(f"create_expected{name}" for name in _EXPECTED)
 @pytest.fixture(scope="module")
 def conn() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
-        migrate(conn, "memory", 0)
+        make(conn)
         for name in TEMPORARY:
             conn.execute(queries("recount.sql")[name])
         conn.execute(queries("rejected.sql")["create"])  # in real life in a file of its own

@@ -128,6 +128,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             given = {
                 "RECEIVER_STORAGE__URL": f"sqlite:///{tmp_path / 'receiver.db'}",
                 "RECEIVER_WEBHOOK__SECRETS": json.dumps([SECRET.decode()]),
+                "RECEIVER_INGEST__COMMIT_TIMEOUT_S": "60",
             }
             settings = load(None, given | environ, {}).settings
             clock = StandingClock()

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
@@ -12,6 +13,8 @@ from urllib.parse import quote
 import aiosqlite
 
 from receiver.errors import StorageError
+from receiver.storage.faults import damaged, explained, is_damage
+from receiver.storage.files import leftovers_of, part_of, publish, sync
 from receiver.storage.sqlite import migrate
 
 P = ParamSpec("P")
@@ -24,18 +27,33 @@ _PAGE_CACHE_KIB = 32_768
 _NICE = 10
 # A checkpoint of 4,000 pages (16 MiB) is rare enough to keep fsyncs few and small enough not to be felt.
 _CHECKPOINT_PAGES = 4000
+# Where an SQLite file says which program made it.
+_HEADER_BYTES = 100
+_ID_AT = 68
+# What SQLite says of a header that makes no sense; the second of a format that it does not know.
+_TORN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 # While one transaction after another does nothing but delete, smaller ones are felt less.
 _CHECKPOINT_PAGES_OFTEN = 1000
 
 
 class Connection(aiosqlite.Connection):
-    """An aiosqlite connection that also runs whole functions on its thread: one hop for many statements."""
+    """An aiosqlite connection that also runs whole functions on its thread: one hop for many statements.
+
+    `read_path` is the database of one that only reads: what it meets of damage is raised as StorageError.
+    """
+
+    read_path: Path | None = None
 
     async def run(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """The result of `function(connection, …)`, called on this connection's own thread."""
-        result: T = await self._execute(function, self._conn, *args, **kwargs)  # type: ignore[no-untyped-call] # aiosqlite leaves it untyped
+        try:
+            result: T = await self._execute(function, self._conn, *args, **kwargs)  # type: ignore[no-untyped-call] # aiosqlite leaves it untyped
+        except sqlite3.DatabaseError as error:
+            if self.read_path is not None and is_damage(error):
+                raise StorageError(damaged(self.read_path, error)) from error
+            raise
         return result
 
     def join(self) -> None:
@@ -49,9 +67,12 @@ class Connection(aiosqlite.Connection):
 def open_for_writing(path: Path) -> sqlite3.Connection:
     """The one writing connection: WAL, and a commit is on disk when it returns (`synchronous=FULL`).
 
-    What is deleted is overwritten (`secure_delete`), and in a new database free pages can be given back. A file
-    that is not this program's is refused before anything in it is touched.
+    A database that is not there is made. What is deleted is overwritten (`secure_delete`). A file that is not this
+    program's is refused before anything in it is touched. Raises StorageError.
     """
+    if not path.exists():
+        _make(path.resolve())
+    refuse_empty(path)
     conn = sqlite3.connect(
         path,
         isolation_level=None,
@@ -61,8 +82,6 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     )
     try:
         migrate.check(conn, str(path))
-        # Only while the file is new: a later one would have to be written anew as a whole.
-        conn.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _set(conn, "journal_mode", "WAL", "wal")
         _set(conn, "synchronous", "FULL", 2)
         _set(conn, "secure_delete", "ON", 1)
@@ -70,17 +89,61 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         _set(conn, "cache_size", -_PAGE_CACHE_KIB, -_PAGE_CACHE_KIB)
     except sqlite3.DatabaseError as error:
         conn.close()
-        raise StorageError(_explain(path, error)) from error
+        raise StorageError(why_not_opened(path, error, "opened for writing")) from error
     except BaseException:
         conn.close()
         raise
     return conn
 
 
-def _explain(path: Path, error: sqlite3.DatabaseError) -> str:
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-        return f"'{path}' is not an SQLite database; name another file in 'storage.url'."
-    return f"The database '{path}' cannot be opened for writing: {error}."
+def _make(path: Path) -> None:
+    """A new database gets its name when the whole schema is on disk, so that no killed start leaves half of one.
+
+    The caller holds the database's lock: parts that an earlier start has left are nobody's.
+    """
+    part = part_of(path)
+    try:
+        for left in leftovers_of(path):
+            left.unlink()
+        with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as conn:
+            conn.execute("PRAGMA journal_mode = OFF")  # a part that is not whole is thrown away
+            conn.execute("PRAGMA synchronous = OFF")
+            # Only while the file is new: free pages can be given back.
+            conn.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            migrate.make(conn)
+        sync(part)
+        publish(part, path)
+    except (OSError, sqlite3.DatabaseError) as error:
+        raise StorageError(f"The database '{path}' cannot be made: {_why(error)}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _why(error: OSError | sqlite3.DatabaseError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def refuse_empty(path: Path) -> None:
+    """Raises StorageError for an empty file: SQLite would fill it, and delete a log beside it that holds events."""
+    if path.stat().st_size == 0:
+        raise StorageError(
+            f"'{path}' is empty, which no database ever is; restore a backup, or delete it to begin with none."
+        )
+
+
+def why_not_opened(path: Path, error: sqlite3.DatabaseError, what: str) -> str:
+    """Why a first look at a file failed, in words; where its header is torn, its mark tells whether it was ours."""
+    if getattr(error, "sqlite_errorcode", None) not in _TORN:
+        return explained(path, error, what)
+    if has_our_mark(path):
+        return damaged(path, error)
+    return f"'{path}' is not an SQLite database; name another file in 'storage.url'."
+
+
+def has_our_mark(path: Path) -> bool:
+    """Whether a file's header has this program's id; while the file is open elsewhere, its locks would be dropped."""
+    with path.open("rb") as file:
+        return file.read(_HEADER_BYTES)[_ID_AT:].startswith(migrate.APPLICATION_ID.to_bytes(4, "big"))
 
 
 def _set(conn: sqlite3.Connection, name: str, value: object, expected: object) -> None:
@@ -147,11 +210,19 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 def open_for_analysis(path: Path) -> sqlite3.Connection:
     """The same for a thread of its own, of which this call makes one that stands back for all others.
 
-    Only Linux gives each thread its own priority; elsewhere nothing is changed.
+    Only Linux gives each thread its own priority; elsewhere, and where the process may not, nothing is changed.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)  # 0 is the calling thread
+        with contextlib.suppress(PermissionError):  # a filter of system calls may forbid it
+            os.setpriority(os.PRIO_PROCESS, 0, _NICE)  # 0 is the calling thread
     return open_for_reading(path)
+
+
+async def connect_to_read(path: Path, opener: Callable[[Path], sqlite3.Connection] = open_for_reading) -> Connection:
+    """A connection that only reads; the caller closes it."""
+    connection = await connect(partial(opener, path))
+    connection.read_path = path
+    return connection
 
 
 async def connect(opener: Callable[[], sqlite3.Connection]) -> Connection:

@@ -24,6 +24,7 @@ from receiver.storage.sqlite.rows import step_in
 _WINDOW_ROWS = 20_000
 _CHUNK_ROWS = 50
 _CHUNK_BYTES = 262_144
+_NO_SEQ = 0  # of a body that is not in the journal
 _BOUNCES = (Kind.SOFT_BOUNCE, Kind.HARD_BOUNCE)
 
 
@@ -72,13 +73,17 @@ class Eraser:
         }
 
     def hits(self, conn: sqlite3.Connection, progress: Progress) -> Iterator[list[Hit]]:
-        """Chunks of rows to write, until the newest row of when it began. No transaction is open in between."""
+        """Chunks of rows to write, of what was there when it began. No transaction is open in between.
+
+        If each chunk is written before the next is asked for, a body that is understood meanwhile is no exception:
+        it goes from quarantine to the journal, and never back.
+        """
+        yield from self._in_quarantine(conn, progress)
         last_seq = conn.execute(queries("ingest.sql")["last_seq"]).fetchone()[0] or 0
         progress.total = last_seq
         for after in range(0, last_seq, _WINDOW_ROWS):
             yield from _chunks(self._in_journal(conn, after, progress))
             progress.done = min(after + _WINDOW_ROWS, last_seq)
-        yield from self._in_quarantine(conn, progress)
         for place in (Place.REASONS, Place.CLASSES, Place.NAMES):
             yield from _chunks(self._in_texts(conn, place, progress))
 
@@ -181,8 +186,13 @@ class Eraser:
         row = conn.execute(self._sql["quarantined_row"], {"id": row_id}).fetchone()
         if row is None:
             return False
-        _, body, event, detail = row
+        body, event, detail, digest = row
         left = self._erasure.body_without(body)
+        # Understood later, it is in the journal as it is now; a copy with the bytes that came is known as one then.
+        meant = self._parser.parse(body, None)
+        if left is not body and meant.kind is not None and meant.key is not None:
+            place = {"kind": meant.kind, "key": meant.key, "digest": digest, "seq": _NO_SEQ}
+            conn.execute(self._sql["keep_digest"], place)
         values = {"id": row_id, "body": left, "event": self._without(event), "detail": self._without(detail)}
         conn.execute(self._sql["set_quarantined"], values)
         return True

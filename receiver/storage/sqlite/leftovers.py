@@ -13,8 +13,8 @@ from receiver.storage.sqlite.rejected import rejected_path
 
 _CHUNK_BYTES = 4_194_304
 _SUFFIXES = ("", "-wal", "-journal")
-# What is looked at on each side of a find, to tell whose address it is.
-_AROUND_BYTES = 2
+# What is looked at on each side of a find, to tell whose address it is: a sign and a letter, of four bytes at most.
+_AROUND_BYTES = 5
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ def look_for(erasable: str, database: Path, progress: Progress) -> Leftovers:
     erasure, found = Erasure(erasable, b""), Leftovers()
     for path in files:
         for around in _finds(path, erasable.encode(), progress):
-            if erasure.is_in(around.decode("ascii", "replace")):
+            if erasure.is_in(around.decode("utf-8", "replace")):
                 found.own += 1
             else:
                 found.similar += 1

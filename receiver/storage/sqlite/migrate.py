@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from importlib import resources
 
+from receiver import __version__
 from receiver.errors import StorageError
 from receiver.storage.sqlite.queries import queries
 from receiver.storage.sqlite.recount import Progress, correct, recount
@@ -16,6 +17,7 @@ APPLICATION_ID = 0x4C545256  # "LTRV"; set by the first migration
 _FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
 _KEY_BYTES = 32
 _BEHIND = {"name": "figures_behind"}
+_WRITTEN_BY = {"name": "written_by", "value": __version__}
 _TELL_EVERY_S = 3.0
 _UPGRADE = "start `serve` or run `rebuild` once, which brings it up to date"
 
@@ -40,17 +42,26 @@ def version(conn: sqlite3.Connection) -> int:
 def check(conn: sqlite3.Connection, name: str) -> int:
     """The schema's version. Raises StorageError for a database that is not ours or is too new."""
     found = version(conn)
-    tables = conn.execute(queries("meta.sql")["count_objects"]).fetchone()[0]
+    conn.execute(queries("meta.sql")["count_objects"])  # reads the schema, which a damaged file may not have
     application_id = conn.execute("PRAGMA application_id").fetchone()[0]
-    if tables and application_id != APPLICATION_ID:
+    if application_id != APPLICATION_ID:
         raise StorageError(f"'{name}' is not a leadterra-receiver database; name another file in 'storage.url'.")
     newest = steps()[-1][0]
     if found > newest:
         raise StorageError(
             f"'{name}' has schema {found}, newer than the {newest} that this program knows; "
-            "install the version that wrote it, or a later one."
+            f"install the version that wrote it{_writer(conn)}, or a later one."
         )
     return found
+
+
+def _writer(conn: sqlite3.Connection) -> str:
+    """The version that last brought the schema up to date, as far as it is told."""
+    try:
+        row = conn.execute(queries("meta.sql")["load_fact"], {"name": _WRITTEN_BY["name"]}).fetchone()
+    except sqlite3.OperationalError:  # a later schema may keep its facts elsewhere
+        return ""
+    return "" if row is None else f" ({row[0]})"
 
 
 def check_current(conn: sqlite3.Connection, name: str) -> None:
@@ -64,6 +75,12 @@ def check_current(conn: sqlite3.Connection, name: str) -> None:
         raise StorageError(f"'{name}' is not yet counted into the figures of this program; {_UPGRADE}.")
 
 
+def make(conn: sqlite3.Connection) -> None:
+    """Give an empty file the whole schema."""
+    for _, script in steps():
+        conn.executescript(script)
+
+
 def migrate(conn: sqlite3.Connection, name: str, now_ms: int, tell: Tell = in_silence) -> None:
     """Bring the schema up to date. Each step is one transaction, so a killed one is simply done again.
 
@@ -72,10 +89,9 @@ def migrate(conn: sqlite3.Connection, name: str, now_ms: int, tell: Tell = in_si
     found = check(conn, name)
     for number, script in steps():
         if number > found:
-            if found:
-                tell(f"Bringing the database from schema {number - 1} to {number}.")
+            tell(f"Bringing the database from schema {number - 1} to {number}.")
             conn.executescript(script)
-    _first_facts(conn, now_ms)
+    _note_facts(conn, now_ms)
     _catch_up(conn, tell)
 
 
@@ -105,8 +121,8 @@ class _ToldProgress(Progress):
             self._tell(f"Counting the ledger: {min(self.done, self.total):,} of {self.total:,} rows.")
 
 
-def _first_facts(conn: sqlite3.Connection, now_ms: int) -> None:
-    """Facts that are made once, when the database is: its install time and its own keys."""
+def _note_facts(conn: sqlite3.Connection, now_ms: int) -> None:
+    """Facts that are made once, with the database: its install time and its own keys; and which version writes."""
     facts = {
         "installed_at": now_ms,
         "lead_key": secrets.token_bytes(_KEY_BYTES),
@@ -114,4 +130,5 @@ def _first_facts(conn: sqlite3.Connection, now_ms: int) -> None:
     }
     conn.execute("BEGIN IMMEDIATE")
     conn.executemany(queries("meta.sql")["insert_fact"], facts.items())
+    conn.execute(queries("meta.sql")["set_fact"], _WRITTEN_BY)
     conn.execute("COMMIT")

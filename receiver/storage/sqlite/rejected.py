@@ -14,17 +14,14 @@ import structlog
 
 from receiver.errors import StorageError
 from receiver.storage.faults import Fault, classify
-from receiver.storage.sqlite.connection import Connection, connect
+from receiver.storage.sqlite.connection import Connection, connect, has_our_mark
 from receiver.storage.sqlite.migrate import APPLICATION_ID
 from receiver.storage.sqlite.queries import queries
 
 log = structlog.get_logger()
 
-# Where an SQLite file says what it is: its magic text, and the id of the program that made it.
+# How every SQLite file begins.
 _MAGIC = b"SQLite format 3\0"
-_ID_AT = 68
-_ID = APPLICATION_ID.to_bytes(4, "big")
-_HEADER_BYTES = 100
 _BUSY_TIMEOUT_S = 0.5
 
 
@@ -94,8 +91,7 @@ def rejected_path(database: Path) -> Path:
 
 def _open(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    is_new = path.stat().st_size == 0
-    if not is_new and not _is_ours(path):
+    if path.stat().st_size and not _is_ours(path):
         raise StorageError(f"'{path}' is not a file of this program; move it away.")
     path.chmod(0o600)
     conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_TIMEOUT_S)
@@ -103,10 +99,11 @@ def _open(path: Path) -> sqlite3.Connection:
         # What is deleted is overwritten, and the file shrinks; no write-ahead log keeps a copy.
         conn.execute("PRAGMA secure_delete=ON").fetchone()
         conn.execute("PRAGMA synchronous=OFF")
-        if is_new:
-            conn.execute("PRAGMA auto_vacuum=FULL")
+        # Also one that a kill left half-made. The first has an effect only while nothing is in the file.
+        conn.execute("PRAGMA auto_vacuum=FULL")
+        if conn.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            conn.execute(queries("rejected.sql")["create"])
+        conn.execute(queries("rejected.sql")["create"])
         conn.execute(queries("rejected.sql")["heads"]).fetchall()
     except BaseException:
         conn.close()
@@ -121,8 +118,7 @@ def _begin_anew(path: Path) -> sqlite3.Connection:
 
 def _is_ours(path: Path) -> bool:
     with path.open("rb") as file:
-        header = file.read(_HEADER_BYTES)
-    return header.startswith(_MAGIC) and header[_ID_AT : _ID_AT + 4] == _ID
+        return file.read(len(_MAGIC)) == _MAGIC and has_our_mark(path)
 
 
 def _heads(conn: sqlite3.Connection) -> list[RejectedHead]:

@@ -10,11 +10,12 @@ from typing import Concatenate, ParamSpec, TypeVar
 from receiver.errors import QueryTimeoutError, StorageError
 from receiver.leadterra.payloads import Parser
 from receiver.storage.deliveries import Delivery, Outcome, Refusals, Stretch
-from receiver.storage.faults import Fault, classify
+from receiver.storage.faults import Fault, classify, explained
 from receiver.storage.sqlite.connection import (
     Connection,
     checkpoint_often,
     connect,
+    connect_to_read,
     open_for_analysis,
     open_for_reading,
     open_for_writing,
@@ -23,6 +24,7 @@ from receiver.storage.sqlite.connection import (
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import Tell, in_silence, migrate
 from receiver.storage.sqlite.recount import Correction, correct
+from receiver.storage.sqlite.soundness import check_pages
 from receiver.storage.sqlite.spans import Measured, any_wide, measure_spans
 
 P = ParamSpec("P")
@@ -32,10 +34,14 @@ _INTERRUPT_EVERY_S = 0.02
 
 
 class Store:
-    """The one writing connection. Every method is one transaction; call them one at a time."""
+    """The one writing connection. Every method is one transaction; call them one at a time.
 
-    def __init__(self, path: Path, connection: Connection, ledger: Ledger) -> None:
+    `unchecked` are the tables whose pages the start had no time to look at.
+    """
+
+    def __init__(self, path: Path, connection: Connection, ledger: Ledger, unchecked: Sequence[str] = ()) -> None:
         self.path = path
+        self.unchecked = unchecked
         self.parser: Parser = ledger.parser
         self._connection = connection
         self._ledger = ledger
@@ -48,14 +54,14 @@ class Store:
         """
         connection = await connect(partial(open_for_writing, path))
         try:
-            ledger = await connection.run(_prepare, path, now_ms, tell)
+            ledger, unchecked = await connection.run(_prepare, path, now_ms, tell)
         except sqlite3.DatabaseError as error:
             await connection.close()
-            raise StorageError(f"The database '{path}' cannot be used: {error}.") from error
+            raise StorageError(explained(path, error, "used")) from error
         except BaseException:
             await connection.close()
             raise
-        return cls(path, connection, ledger)
+        return cls(path, connection, ledger, unchecked)
 
     async def commit(
         self,
@@ -72,7 +78,7 @@ class Store:
         try:
             return [await self._connection.run(self._ledger.secret_id, secret, now_ms) for secret in secrets]
         except sqlite3.DatabaseError as error:
-            raise StorageError(f"The database '{self.path}' cannot be used: {error}.") from error
+            raise StorageError(explained(self.path, error, "used")) from error
 
     async def retry(self, ids: Sequence[int], now_ms: int) -> dict[str, int]:
         """Reads quarantined bodies again: counts of retried, stored, duplicate, still_quarantined."""
@@ -114,7 +120,7 @@ class Store:
 
     async def measure_spans(self) -> Measured:
         """The true spans of campaigns that may have become too wide; reads beside the writer."""
-        connection = await connect(partial(open_for_analysis, self.path))
+        connection = await connect_to_read(self.path, open_for_analysis)
         try:
             return await connection.run(measure_spans)
         finally:
@@ -128,9 +134,10 @@ class Store:
         await self._connection.close()
 
 
-def _prepare(conn: sqlite3.Connection, path: Path, now_ms: int, tell: Tell) -> Ledger:
+def _prepare(conn: sqlite3.Connection, path: Path, now_ms: int, tell: Tell) -> tuple[Ledger, list[str]]:
+    unchecked = check_pages(conn, path)
     migrate(conn, str(path), now_ms, tell)
-    return Ledger(conn)
+    return Ledger(conn), unchecked
 
 
 class Readers:
@@ -158,7 +165,7 @@ class Readers:
         connections: list[Connection] = []
         try:
             while len(connections) < count:
-                connections.append(await connect(partial(opener, path)))
+                connections.append(await connect_to_read(path, opener))
         except BaseException:
             for connection in connections:
                 await connection.close()
@@ -168,7 +175,10 @@ class Readers:
     async def run(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """The result of `function(connection, …)`. Raises QueryTimeoutError when it took too long."""
+        """The result of `function(connection, …)`.
+
+        Raises QueryTimeoutError when it took too long, StorageError when the database is damaged.
+        """
         connection = await self._idle.get()
         try:
             work = asyncio.ensure_future(connection.run(function, *args, **kwargs))

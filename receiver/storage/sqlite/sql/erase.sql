@@ -1,12 +1,12 @@
 -- Finds one address wherever it may be kept, and takes it out.
 
 -- name: bodies
--- Bodies of a part of the journal that may hold it: its letters as they are, or some escape.
+-- Bodies of a part of the journal that may hold it: its letters as they are, or an escape of letters.
 SELECT seq, body FROM journal
 WHERE seq > :after AND seq <= :upto
       AND (instr(CAST(lower(CAST(body AS TEXT)) AS BLOB), :local)
            AND instr(CAST(lower(CAST(body AS TEXT)) AS BLOB), :domain)
-           OR instr(body, x'5c75') OR instr(body, x'25') OR instr(body, x'2623') OR instr(body, x'26636f6d'))
+           OR instr(body, x'5c75') OR instr(body, x'25') OR instr(body, x'2623'))
 
 -- name: quarantined
 -- Everything in quarantine.
@@ -42,7 +42,7 @@ UPDATE quarantine SET body = :body, event = :event, detail = :detail WHERE id = 
 
 -- name: quarantined_row
 -- The row as it is now.
-SELECT id, body, event, detail FROM quarantine WHERE id = :id
+SELECT body, event, detail, digest FROM quarantine WHERE id = :id
 
 -- name: message
 -- One message as it is now.

@@ -33,5 +33,10 @@ INSERT INTO secrets (fingerprint, first_seen_at) VALUES (:fingerprint, :now) ON 
 SELECT id FROM secrets WHERE fingerprint = :fingerprint
 
 -- name: count_objects
--- Whether a file holds anything at all.
+-- How much the schema names.
 SELECT count(*) FROM sqlite_schema
+
+-- name: tables
+-- All tables, those that grow with every event last.
+SELECT name FROM sqlite_schema WHERE type = 'table'
+ORDER BY name IN ('series', 'leads', 'replies', 'messages', 'quarantine', 'journal'), name = 'journal', name
