@@ -26,6 +26,7 @@ from receiver.reconcile.service import Reconciliation
 from receiver.reconcile.watch import alarm_counts
 from receiver.settings import Settings
 from receiver.storage.lock import DatabaseLock
+from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.connection import open_for_analysis
 from receiver.storage.sqlite.store import Readers, Store
 from receiver.web.access import Access
@@ -33,6 +34,10 @@ from receiver.web.body import BodyReader
 from receiver.web.breakdowns import Breakdowns
 from receiver.web.campaigns import Campaigns
 from receiver.web.connections import ConnectionLimits, Connections
+from receiver.web.dashboard.assets import Assets
+from receiver.web.dashboard.dashboard import Dashboard
+from receiver.web.dashboard.pages import Pages
+from receiver.web.dashboard.sign_in import SignIn
 from receiver.web.descriptors import provide
 from receiver.web.drift import Drift
 from receiver.web.erase import Erase
@@ -48,6 +53,7 @@ from receiver.web.request_id import RequestIds
 from receiver.web.resource import Surroundings
 from receiver.web.routes import WEBHOOK_PATH, Handlers, router, table
 from receiver.web.series import Series
+from receiver.web.sessions import Sessions
 from receiver.web.standing import Comparison
 from receiver.web.summary import Summary
 from receiver.web.webhook import Webhook
@@ -115,9 +121,15 @@ class Service:
             books = StoreBooks(store, readers, writer.exclusively)
             reconciliation = _reconciliation(settings, books, clock, writer, meters, leadterra)
             comparison = Comparison(reconciliation.pins, clock)
+            digests = settings.access.analyst_digests, settings.access.admin_digests
+            sessions = Sessions(await readers.run(reads.session_key))
+            access = Access(*digests, token, own_addresses, sessions=sessions)
+            campaigns, drift = Campaigns(readers, books, comparison), Drift(readers, comparison)
+            summary = Summary(analysts)
+            pages = Pages(assets := Assets(), settings.server.root_path)
             handlers = Handlers(
-                Campaigns(readers, books, comparison),
-                Drift(readers, comparison),
+                campaigns,
+                drift,
                 Reconciliations(readers, reconciliation.reconciler),
                 Breakdowns(analysts),
                 Explain(analysts),
@@ -127,10 +139,12 @@ class Service:
                 Erase(erasing),
                 Operations(path, probes, writer, body_reader, meters),
                 Series(analysts),
-                Summary(analysts),
+                summary,
                 Registrations(books),
+                Dashboard(access, pages, campaigns, summary, drift),
+                SignIn(access, pages),
+                assets,
             )
-            access = Access(settings.access.analyst_digests, settings.access.admin_digests, token, own_addresses)
             request_ids = RequestIds()
             exports = Exports(path)
             surroundings = Surroundings(

@@ -48,7 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_ships_what_is_not_python(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    kinds = ("*.sql", "*.html", "*.css")
+    kinds = ("*.sql", "*.html", "*.css", "*.js", "*.svg", "*.txt", "*.sha256")
     shipped = {str(path.relative_to(ROOT)) for kind in kinds for path in (ROOT / "receiver").rglob(kind)}
     assert shipped | {"receiver/py.typed", "receiver/LICENSE"} <= set(names)
     assert not [name for name in names if name.startswith("tests")]

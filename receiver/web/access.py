@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from receiver.errors import ForbiddenError, TooManyAttemptsError, UnauthorizedError
+from receiver.web.sessions import Sessions
 
 _WINDOW_S = 60
 _ATTEMPTS_MAX = 30
 # Addresses remembered at once; beyond that the oldest windows are forgotten first.
 _ADDRESSES_MAX = 10_000
 
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
@@ -28,11 +30,17 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request brings: the value of `Authorization`, its `Host`, and the address it came from."""
+    """What a request brings: the value of `Authorization`, its `Host`, and the address it came from.
+
+    Of a browser's: its `Cookie`, and `Sec-Fetch-Site`, which says whose page asks.
+    """
 
     authorization: bytes | None
     host: str
     peer: str
+    method: str = "GET"
+    cookie: bytes | None = None
+    fetch_site: bytes | None = None
 
 
 class Access:
@@ -48,12 +56,15 @@ class Access:
         token: str,
         own_addresses: frozenset[str] = frozenset(),
         monotonic_s: Callable[[], float] = time.monotonic,
+        *,
+        sessions: Sessions,
     ) -> None:
         self._analysts = tuple(analyst_digests)
         self._admins = tuple(admin_digests)
         self._token_digest = hashlib.sha256(token.encode()).digest()
         self._own_addresses = own_addresses | {"127.0.0.1", "::1"}
         self._monotonic_s = monotonic_s
+        self._sessions = sessions
         self._failures: dict[str, tuple[float, int]] = {}
 
     @property
@@ -61,18 +72,36 @@ class Access:
         return bool(self._analysts or self._admins)
 
     def require(self, needed: Role, credentials: Credentials) -> Role:
-        """The request's role, or the error that answers it."""
+        """The request's role, or the error that answers it. Whoever needs none has that of a session, if any."""
+        session = self._session_role(credentials)
         if needed is Role.OPEN:
-            return Role.OPEN
-        role = self._role(credentials)
+            _refuse_other_sites(credentials, has_session=session is not None)
+            return session or Role.OPEN
+        role = self._role(credentials, session)
         if role < needed:
             raise ForbiddenError("This needs an admin key; see 'access.admin_keys' in the settings.")
         return role
 
-    def _role(self, credentials: Credentials) -> Role:
+    def sign_in(self, key: bytes, peer: str) -> str:
+        """The value of the cookie that stands for this key. Raises UnauthorizedError, TooManyAttemptsError."""
+        digest = hashlib.sha256(key).digest()
+        if self._role_of(digest) is not None:
+            return self._sessions.issue(digest)
+        self._count_failure(peer)
+        raise UnauthorizedError("This is not an access key of this receiver.")
+
+    def _session_role(self, credentials: Credentials) -> Role | None:
+        """Of a browser that signed in; what is sent as `Authorization` counts alone."""
+        digest = self._sessions.key_digest(credentials.cookie)
+        return None if digest is None or credentials.authorization is not None else self._role_of(digest)
+
+    def _role(self, credentials: Credentials, session: Role | None) -> Role:
+        if session is not None:
+            _refuse_other_sites(credentials, has_session=True)
+            return session
         key = _bearer(credentials.authorization)
         if key is not None:
-            role = self._role_of(key, credentials.peer)
+            role = self._role_of_key(key, credentials.peer)
             if role is not None:
                 return role
         if not self.has_keys:
@@ -81,12 +110,16 @@ class Access:
             self._count_failure(credentials.peer)
         raise UnauthorizedError("Send an access key as 'Authorization: Bearer <key>'.")
 
-    def _role_of(self, key: bytes, peer: str) -> Role | None:
+    def _role_of_key(self, key: bytes, peer: str) -> Role | None:
         digest = hashlib.sha256(key).digest()
+        own = hmac.compare_digest(digest, self._token_digest) and peer in self._own_addresses
+        role = self._role_of(digest)
+        return Role.ADMIN if own else role
+
+    def _role_of(self, digest: bytes) -> Role | None:
         admin = _is_among(digest, self._admins)
         analyst = _is_among(digest, self._analysts)
-        own = hmac.compare_digest(digest, self._token_digest) and peer in self._own_addresses
-        if admin or own:
+        if admin:
             return Role.ADMIN
         return Role.ANALYST if analyst else None
 
@@ -108,6 +141,17 @@ class Access:
         if count >= _ATTEMPTS_MAX:
             wait_s = math.ceil(_WINDOW_S - (now - begun))
             raise TooManyAttemptsError("Too many wrong keys from this address; wait.", wait_s)
+
+
+def _refuse_other_sites(credentials: Credentials, *, has_session: bool) -> None:
+    """A page of somebody else must not act in a reader's name, nor sign one in or out.
+
+    Programs without a session need not say where they are; old browsers, which never say it, must not act.
+    """
+    if credentials.method in _SAFE_METHODS or credentials.fetch_site == b"same-origin":
+        return
+    if has_session or credentials.fetch_site not in (None, b"none"):
+        raise ForbiddenError("Only a page of the receiver itself may send this; open it here, or send a key.")
 
 
 def _bearer(authorization: bytes | None) -> bytes | None:

@@ -33,6 +33,8 @@ _TEXTS = {
 }
 _PATH_PARTS: Mapping[str, Json] = {
     "campaign_id": {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,128}$"},
+    "version": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    "name": {"type": "string", "pattern": "^[a-z0-9_.-]+$"},
 }
 _PROBLEM: Json = {
     "type": "object",
@@ -112,7 +114,8 @@ def _operation(operation: Operation) -> Json:
     }
     if operation.body is not None:
         schema = {"$ref": _REF.format(model=operation.body.__name__)}
-        found["requestBody"] = {"required": False, "content": {"application/json": {"schema": schema}}}
+        type_ = "application/x-www-form-urlencoded" if operation.form else "application/json"
+        found["requestBody"] = {"required": operation.form, "content": {type_: {"schema": schema}}}
     return found
 
 
@@ -154,7 +157,7 @@ _WORDS = {"title", "description", "allowed", "anyOf", "$ref", "default"}
 
 
 def _responses(operation: Operation) -> Json:
-    found = {str(operation.status): _success(operation)}
+    found = {str(status): _success(operation) for status in (operation.status, operation.other_status) if status}
     if operation.cached:
         text = "Not changed since the entity tag in `If-None-Match`."
         found["304"] = {"description": text, "headers": _headers(operation)}

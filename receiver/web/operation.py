@@ -7,9 +7,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from receiver.errors import ReceiverError
 from receiver.reconcile.cases import Pins
 from receiver.web.access import Role
 from receiver.web.params import NoParams, Params
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks: the address, and whether over https, as far as a proxy that is trusted says so."""
+
+    peer: str = ""
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +37,27 @@ class Call:
     speed: float = 1.0
     pins: Pins = field(default_factory=Pins)
     show_recipients: bool = False
+    client: Client = field(default_factory=Client)
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """An answer that is not JSON of ours."""
+    """An answer that is not JSON of ours. `status` is another than its operation's usual one."""
 
     content: bytes
     content_type: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request that is refused: why, with which status, its query, and whether it asked for a page."""
+
+    error: ReceiverError
+    status: int
+    query: bytes
+    wants_page: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +93,8 @@ class Operation:
 
     `answer` describes the JSON that `handler` returns; one with a `table` also answers CSV and NDJSON.
     `stamped` answers carry `as_of` and `settled_until`; `cached` ones an ETag. `errors` are the codes of
-    problems beyond those that follow from access, parameters, body and the like.
+    problems beyond those that follow from access, parameters, body and the like. A `body` is JSON, or else what a
+    `form` sends. `refused` shows a refusal to somebody who looks at pages; None leaves it a problem.
     """
 
     method: str
@@ -90,3 +112,5 @@ class Operation:
     table: Table | None = None
     media_type: str = "application/json"
     errors: tuple[str, ...] = field(default=())
+    form: bool = False
+    refused: Callable[[Refused], Raw | None] | None = None

@@ -317,6 +317,22 @@ def parse_json(model: type[M], body: bytes) -> M:
     return parse_values(model, values)
 
 
+def parse_form(model: type[M], body: bytes) -> M:
+    """The fields of an HTML form. Raises InvalidParameterError, which never tells a value: one may be a secret."""
+    fields = {name: field.is_required() for name, field in model.model_fields.items()}
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=len(fields))
+    except ValueError as error:
+        raise InvalidParameterError("body", "The body is not the form of this path; send its fields once.") from error
+    values = dict(pairs)
+    for name, required in fields.items():
+        if [given for given, _ in pairs].count(name) > 1 or (required and not values.get(name)):
+            raise InvalidParameterError(name, f"'{name}' is missing or given twice; send it once.")
+    if values.keys() - fields.keys():
+        raise InvalidParameterError("body", f"The form has a field that is not known; use {', '.join(fields)}.")
+    return model.model_validate(values)
+
+
 def parse_values(model: type[M], values: Mapping[str, Any]) -> M:
     """The parameters of named values. Raises InvalidParameterError."""
     known = {field.alias or name: field for name, field in model.model_fields.items()}

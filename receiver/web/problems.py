@@ -34,7 +34,7 @@ STATUS_BY_CODE: Mapping[str, int] = {
 }
 
 # Python's phrase for it changed with version 3.13; an answer must not.
-_TITLES = {413: "Content Too Large"}
+TITLES = {413: "Content Too Large"}
 
 
 def problem(code: str, detail: str, parameter: str | None = None) -> tuple[int, bytes]:
@@ -42,7 +42,7 @@ def problem(code: str, detail: str, parameter: str | None = None) -> tuple[int, 
     status = STATUS_BY_CODE[code]
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": _TITLES.get(status) or HTTPStatus(status).phrase,
+        "title": TITLES.get(status) or HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code,

@@ -18,8 +18,8 @@ from receiver.web.access import Access, Credentials, Role
 from receiver.web.body import BodyReader, Refusal
 from receiver.web.exports import Download, Exports, file_name
 from receiver.web.formats import CONTENT_TYPES, Format, negotiated
-from receiver.web.operation import Answered, Call, Operation, Raw
-from receiver.web.params import NoParams, Params, parse_json, parse_query
+from receiver.web.operation import Answered, Call, Client, Operation, Raw, Refused
+from receiver.web.params import NoParams, Params, parse_form, parse_json, parse_query
 from receiver.web.problems import HEADERS, headers_of, internal, is_fault, problem, problem_of
 from receiver.web.request_id import RequestIds
 from receiver.web.times import rfc3339, settled_until
@@ -81,7 +81,7 @@ class Resource:
         try:
             status, extra, content = await self._answer(scope, headers, receive)
         except ReceiverError as error:
-            status, extra, content = self._refuse(error, request_id)
+            status, extra, content = self._refuse(error, request_id, scope, headers)
         except Exception as error:
             log.exception("request_failed", request_id=request_id.decode(), exc_info=error)
             status, content = internal()
@@ -96,14 +96,29 @@ class Resource:
         await send({"type": "http.response.start", "status": status, "headers": extra})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
 
-    def _refuse(self, error: ReceiverError, request_id: bytes) -> tuple[int, Headers, bytes]:
+    def _refuse(
+        self, error: ReceiverError, request_id: bytes, scope: Scope, given: Mapping[bytes, bytes]
+    ) -> tuple[int, Headers, bytes]:
         if is_fault(error):
             log.error("request_failed", request_id=request_id.decode(), code=error.code, error=str(error))
         status, content = problem_of(error)
         headers = headers_of(error)
         if isinstance(error, _UnreadError):
             headers.append((b"connection", b"close"))
-        return status, headers, content
+        page = self._refusal_page(error, status, scope, given)
+        if page is None:
+            return status, headers, content
+        dressed = [(b"content-type", page.content_type), *page.headers]
+        return page.status or status, _overridden(headers, dressed), page.content
+
+    def _refusal_page(
+        self, error: ReceiverError, status: int, scope: Scope, given: Mapping[bytes, bytes]
+    ) -> Raw | None:
+        operation = self._operations.get(scope["method"])
+        if operation is None or operation.refused is None:
+            return None
+        wants_page = b"text/html" in given.get(b"accept", b"")
+        return operation.refused(Refused(error, status, scope["query_string"], wants_page))
 
     async def _answer(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
@@ -127,7 +142,8 @@ class Resource:
             return 304, [_CACHE, (b"etag", etag), *stamps], b""
         around = self._around
         path = scope.get("path_params", {})
-        call = Call(params, body, path, role, now, around.clock.speed, around.pins, around.show_recipients)
+        client = _client(scope)
+        call = Call(params, body, path, role, now, around.clock.speed, around.pins, around.show_recipients, client)
         if etag is not None:
             stamps.append((b"etag", etag))
         if operation.table is not None and format_ is not Format.JSON:
@@ -137,10 +153,15 @@ class Resource:
             download = await make(operation.table, call, format_, receive)
             return 200, [(b"content-type", CONTENT_TYPES[format_].encode()), _CACHE, *stamps], download
         answer = await operation.handler(call)
-        status = answer.status if isinstance(answer, Answered) else operation.status
+        own = answer.status if isinstance(answer, Answered | Raw) else None
         content, content_type = _rendered(answer, operation, call)
-        more = answer.headers if isinstance(answer, Raw) else ()
-        return status, [(b"content-type", content_type), _CACHE, *stamps, *more], content
+        dressed = [(b"content-type", content_type), _CACHE, *stamps]
+        if isinstance(answer, Raw):
+            dressed = _overridden(dressed, answer.headers)
+            own_etag = dict(answer.headers).get(b"etag")
+            if own_etag is not None and _is_known(own_etag, headers.get(b"if-none-match")):
+                return 304, dressed, b""
+        return own or operation.status, dressed, content
 
     async def _body(self, operation: Operation, headers: Mapping[bytes, bytes], receive: Receive) -> Params:
         if operation.body is None:
@@ -149,7 +170,7 @@ class Resource:
         body = await self._around.reader.read(receive, None if declared is None else int(declared))
         if isinstance(body, Refusal):
             raise _UnreadError(body, self._around.reader)
-        return parse_json(operation.body, body)
+        return parse_form(operation.body, body) if operation.form else parse_json(operation.body, body)
 
     def _etag(self, scope: Scope, role: Role, now_ms: int, format_: Format) -> bytes:
         parts = (self._around.version(), scope["path"], role.name, str(now_ms // _MINUTE_MS), format_)
@@ -189,9 +210,25 @@ class NotFound:
 
 
 def _credentials(scope: Scope, headers: Mapping[bytes, bytes]) -> Credentials:
+    return Credentials(
+        headers.get(b"authorization"),
+        headers.get(b"host", b"").decode("latin-1"),
+        _client(scope).peer,
+        scope["method"],
+        headers.get(b"cookie"),
+        headers.get(b"sec-fetch-site"),
+    )
+
+
+def _client(scope: Scope) -> Client:
     client = scope["client"]
-    host = headers.get(b"host", b"").decode("latin-1")
-    return Credentials(headers.get(b"authorization"), host, client[0] if client else "")
+    return Client(client[0] if client else "", scope.get("scheme") == "https")
+
+
+def _overridden(headers: Headers, more: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """Headers with others, which stand for those of the same name."""
+    names = {name for name, _ in more}
+    return [*(header for header in headers if header[0] not in names), *more]
 
 
 def _format(operation: Operation, params: Params, scope: Scope) -> Format:

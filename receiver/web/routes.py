@@ -10,6 +10,10 @@ from receiver.web import answers, insights, params, tables
 from receiver.web.access import Role
 from receiver.web.breakdowns import Breakdowns
 from receiver.web.campaigns import Campaigns
+from receiver.web.dashboard.assets import Assets
+from receiver.web.dashboard.dashboard import Dashboard
+from receiver.web.dashboard.params import PageParams, SignInForm, SignInParams
+from receiver.web.dashboard.sign_in import SignIn
 from receiver.web.docs import Docs
 from receiver.web.drift import Drift
 from receiver.web.erase import Erase
@@ -47,11 +51,14 @@ class Handlers:
     series: Series
     summary: Summary
     registrations: Registrations
+    dashboard: Dashboard
+    sign_in: SignIn
+    assets: Assets
 
 
 def table(do: Handlers, base_url: str = "") -> list[Operation]:
     """All operations but the webhook, which has an endpoint of its own. `base_url` is where a client finds them."""
-    parts = (_of_campaigns, _of_figures, _of_reconciliation, _of_deliveries, _of_the_process)
+    parts = (_of_campaigns, _of_figures, _of_reconciliation, _of_deliveries, _of_the_process, _of_pages)
     operations = [operation for part in parts for operation in part(do)]
     docs = Docs(operations, WEBHOOK_PATH, base_url)
     operations += [
@@ -354,6 +361,66 @@ def _of_the_process(do: Handlers) -> list[Operation]:
             do.operations.metrics,
             Role.OPEN,
             media_type="text/plain",
+        ),
+    ]
+
+
+def _of_pages(do: Handlers) -> list[Operation]:
+    return [
+        Operation(
+            "GET",
+            "/",
+            "The dashboard. Who is not signed in is sent to the sign-in page.",
+            do.dashboard.page,
+            Role.ANALYST,
+            params=PageParams,
+            other_status=303,
+            media_type="text/html",
+            errors=("campaign_not_found", "query_timeout"),
+            refused=do.dashboard.refused,
+        ),
+        Operation(
+            "GET",
+            "/sign-in",
+            "Asks for an access key. Who needs none goes on to the dashboard.",
+            do.sign_in.form,
+            Role.OPEN,
+            params=SignInParams,
+            other_status=303,
+            media_type="text/html",
+            refused=do.sign_in.refused,
+        ),
+        Operation(
+            "POST",
+            "/sign-in",
+            "Begin a session with an access key: a cookie that is accepted wherever a key is.",
+            do.sign_in.sign_in,
+            Role.OPEN,
+            body=SignInForm,
+            form=True,
+            status=303,
+            media_type="text/html",
+            errors=("unauthorized", "forbidden", "too_many_attempts"),
+            refused=do.sign_in.refused,
+        ),
+        Operation(
+            "POST",
+            "/sign-out",
+            "End the session.",
+            do.sign_in.sign_out,
+            Role.OPEN,
+            status=303,
+            media_type="text/html",
+            errors=("forbidden",),
+            refused=do.sign_in.refused,
+        ),
+        Operation(
+            "GET",
+            "/static/{version}/{name}",
+            "A file that the pages load.",
+            do.assets.one,
+            Role.OPEN,
+            media_type="text/css",
         ),
     ]
 

@@ -6,6 +6,7 @@ import pytest
 
 from receiver.errors import ForbiddenError, TooManyAttemptsError, UnauthorizedError
 from receiver.web.access import Access, Credentials, Role
+from receiver.web.sessions import Sessions
 from tests.web.conftest import ADMIN, ANALYST, KEYS, TOKEN, Api, Start, invalid, problem, sent
 
 UNAUTHORIZED = problem(401, "Unauthorized", "unauthorized", "Send an access key as 'Authorization: Bearer <key>'.")
@@ -108,7 +109,7 @@ async def test_the_servers_own_token_is_an_admin_key_even_without_keys(start: St
 
 
 async def test_an_unknown_path_is_404_before_the_key(keyed: Api) -> None:
-    for path in ("/v1/nothing", "/v1/campaigns/", "/v1/campaigns/a/steps/", "/v1", "/", "/livez/"):
+    for path in ("/v1/nothing", "/v1/campaigns/", "/v1/campaigns/a/steps/", "/v1", "/index.html", "/livez/"):
         response = await keyed.get(path)
         assert response.status_code == 404, path
         assert response.json() == problem(404, "Not Found", "not_found", "There is nothing at this path.")
@@ -168,7 +169,7 @@ class Seconds:
 
 
 def access(seconds: Seconds) -> Access:
-    return Access([hashlib.sha256(b"good").digest()], [], "token", monotonic_s=seconds)
+    return Access([hashlib.sha256(b"good").digest()], [], "token", monotonic_s=seconds, sessions=Sessions(b"signing"))
 
 
 def fail(guarded: Access, times: int, peer: str = "p", authorization: bytes | None = b"Bearer bad") -> None:
@@ -228,7 +229,7 @@ def test_an_open_operation_asks_for_nothing() -> None:
 
 
 def test_without_keys_the_token_beats_the_host_check() -> None:
-    guarded = Access([], [], "token")
+    guarded = Access([], [], "token", sessions=Sessions(b"signing"))
     assert guarded.require(Role.ADMIN, Credentials(b"Bearer token", "evil", "127.0.0.1")) is Role.ADMIN
     with pytest.raises(ForbiddenError):
         guarded.require(Role.ANALYST, Credentials(b"Bearer token", "evil", "192.0.2.9"))

@@ -136,3 +136,8 @@ def ping(conn: sqlite3.Connection) -> None:
 
 def _sql(name: str) -> str:
     return queries("reads.sql")[name]
+
+
+def session_key(conn: sqlite3.Connection) -> bytes:
+    """The database's own key, under which sessions are signed."""
+    return bytes(conn.execute(queries("meta.sql")["load_fact"], {"name": "session_key"}).fetchone()[0])
