@@ -34,8 +34,9 @@ def burst(run: Run) -> Findings:
             "events": sender.answers[204],
             "seconds": sender.took_s,
             "events/s": sender.per_second,
-            "longest answer, s": sender.longest_s,
+            "longest wait, s": sender.waited_s.get(204),
             "answered 503, sent again": sender.answers[503],
+            "longest wait for one, s": sender.waited_s.get(503),
             "failed otherwise": sender.failed,
         }
         for connections, sender in found

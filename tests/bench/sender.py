@@ -14,15 +14,16 @@ _PAUSE_S = 1.0
 class Sender:
     """Delivers events over many connections, each again until it is acknowledged.
 
-    `answers` counts the statuses, 0 where none came. What is not answered 204 is sent again by the next
-    connection that has time; the one that sent it comes back after `Retry-After`, or a second where there is none.
+    `answers` counts the statuses, 0 where none came; `waited_s` is the longest wait for each. What is not answered
+    204 is sent again by the next connection that has time; the one that sent it comes back after `Retry-After`, or a
+    second where there is none.
     """
 
     port: int
     pending: list[bytes]
     answers: Counter[int] = field(default_factory=Counter)
     took_s: float = 0.0
-    longest_s: float = 0.0
+    waited_s: dict[int, float] = field(default_factory=dict)
 
     def deliver(self, connections: int) -> None:
         """Return when all are acknowledged."""
@@ -64,8 +65,8 @@ class Sender:
                 status, headers = _parsed(await reader.readuntil(b"\r\n\r\n"))
             except (OSError, asyncio.IncompleteReadError):
                 status, headers = 0, {}
-            self.longest_s = max(self.longest_s, time.perf_counter() - begun)
             self.answers[status] += 1
+            self.waited_s[status] = max(self.waited_s.get(status, 0), time.perf_counter() - begun)
             if status != 204:
                 self.pending.append(raw)
                 return float(headers.get(b"retry-after", _PAUSE_S))

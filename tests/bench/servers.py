@@ -140,7 +140,7 @@ def _started(
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, env={**os.environ, **environ}, start_new_session=True
+            command, stdout=output, stderr=output, env={**os.environ, **environ}, process_group=0
         )
     try:
         yield process, log
