@@ -1,43 +1,35 @@
-"""What analysts' questions take over HTTP on a filled database, and what they cost the taking in of webhooks.
+"""What analysts' questions take over HTTP on a filled database, and what they cost the taking in of webhooks."""
 
-`python -m tests.bench.asking LARGE [SMALL]`, with files that `tests.bench.prefill` has made; they are copied first.
-"""
-
-import argparse
 import http.client
-import os
-import re
-import shutil
 import sqlite3
 import statistics
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
 
-from tests.bench.ingest import CONNECTIONS, load, write_requests
+from tests.bench.load import CONNECTIONS, Round, load, write_question, write_requests
 from tests.bench.prefill import DAY_MS
-from tests.bench.servers import Running, empty_route, receiver
+from tests.bench.report import Cell, Findings, Goal, Spread
+from tests.bench.run import Filled, Run, Scale
+from tests.bench.servers import Running, empty_route, receiver_on
 
-_ROUNDS = 41
-_PAIRS = 3
-_SECONDS = 4
+_CAMPAIGN = "/v1/campaigns/camp_00001"
 _HEAVY = 20
+_SAME_DAYS = 7  # asked of databases of both sizes, which are equally dense
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A URL with its parameters, and how long its answer may take."""
+    """A URL with its parameters, and how long its answer may take at most, and should."""
 
     name: str
     path: str
     params: dict[str, object] = field(default_factory=dict)
-    goal_ms: float | None = None
+    limits_ms: tuple[float, ...] = ()
 
     @property
     def url(self) -> str:
@@ -50,12 +42,12 @@ def questions(end_ms: int, days: int = 30) -> list[Question]:
     month: dict[str, object] = {"from": last - days * DAY_MS, "to": last}
     busiest = {"campaign_id": "camp_00001", **month}
     return [
-        Question("one campaign", "/v1/campaigns/camp_00001"),
-        Question(f"busiest campaign, {days} days, daily", "/v1/series", busiest, 5),
-        Question("the same by send", "/v1/series", {**busiest, "basis": "send"}, 5),
+        Question("one campaign", _CAMPAIGN),
+        Question(f"busiest campaign, {days} days, daily", "/v1/series", busiest, (5, 2)),
+        Question("the same by send", "/v1/series", {**busiest, "basis": "send"}),
         Question("the same by step", "/v1/series", {**busiest, "group_by": "step"}),
         Question(f"workspace, {days} days, daily", "/v1/series", month),
-        Question("top 100 by bounce rate", "/v1/campaigns", {"sort": "bounce_rate", "limit": 100}, 10),
+        Question("top 100 by bounce rate", "/v1/campaigns", {"sort": "bounce_rate", "limit": 100}, (10, 3)),
         Question(f"summary, {days} days and those before", "/v1/summary", {**month, "compare": "previous"}),
     ]
 
@@ -72,37 +64,28 @@ def heavy(end_ms: int) -> list[Question]:
     ]
 
 
-@contextmanager
-def serving(database: Path, parent: Path) -> Iterator[tuple[Running, int]]:
-    """The receiver on a copy of a database, and the end of what that holds."""
-    folder = Path(tempfile.mkdtemp(dir=parent))
-    shutil.copy(database, folder / "bench.db")
-    os.sync()  # else the copy is still being written while the first questions are asked
-    with closing(sqlite3.connect(folder / "bench.db")) as conn:
-        end_ms = conn.execute("SELECT max(sent_at) FROM messages").fetchone()[0]
-    with receiver(folder) as running:
-        yield running, end_ms
-    shutil.rmtree(folder)
+def end_ms(database: Path) -> int:
+    """The last send that a database holds."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as conn:
+        return int(conn.execute("SELECT max(sent_at) FROM messages").fetchone()[0])
 
 
-def median_ms(running: Running, question: Question) -> float:
-    """The median of sequential requests on one connection; the first ones only warm up."""
-    return medians_ms([(running, question)])[0]
+def medians_ms(asked: list[tuple[Running, Question]], times: int) -> list[float]:
+    """The medians of sequential requests, each question on one connection, in turns.
 
-
-def medians_ms(asked: list[tuple[Running, Question]]) -> list[float]:
-    """The same of several, request by request in turn: they share every disturbance of the machine."""
-    times: list[list[float]] = [[] for _ in asked]
+    They share every disturbance of the machine. The first fifth only warms up.
+    """
+    took: list[list[float]] = [[] for _ in asked]
     with ExitStack() as opened:
         places = []
         for place, (running, question) in enumerate(asked):
             connection = http.client.HTTPConnection("127.0.0.1", running.port)
             places.append((place, opened.enter_context(closing(connection)), question))
-        for _ in range(_ROUNDS):
+        for _ in range(times):
             for place, connection, question in places:
-                times[place].append(_ask(connection, question))
+                took[place].append(_ask(connection, question))
             places.reverse()  # whoever comes first finds the processor asleep
-    return [statistics.median(each[_ROUNDS // 5 :]) for each in times]
+    return [statistics.median(each[times // 5 :]) for each in took]
 
 
 def _ask(connection: http.client.HTTPConnection, question: Question) -> float:
@@ -115,30 +98,103 @@ def _ask(connection: http.client.HTTPConnection, question: Question) -> float:
     return (time.perf_counter() - begun) * 1000
 
 
-def per_second(port: int, path: str) -> float:
-    """Requests that a path answers in a second."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{_SECONDS}s", f"http://127.0.0.1:{port}{path}"]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    if "Non-2xx" in output:
-        raise RuntimeError(f"{path} was refused:\n{output}")
-    found = re.search(r"Requests/sec:\s*([\d.]+)", output)
-    if found is None:
-        raise RuntimeError(f"wrk printed no rate:\n{output}")
-    return float(found[1])
+def needs_both(scale: Scale) -> Iterator[Filled]:
+    """Two of equal density."""
+    yield from (Filled(scale.middle), Filled(scale.large))
 
 
-def ratio_to_empty(running: Running, parent: Path) -> float:
-    """One campaign's totals of the empty route: the median of interleaved pairs."""
-    pairs = []
-    with empty_route(Path(tempfile.mkdtemp(dir=parent))) as empty:
-        for _ in range(_PAIRS):
-            theirs = per_second(empty.port, "/webhooks/leadterra")
-            pairs.append(per_second(running.port, "/v1/campaigns/camp_00001") / theirs)
-    return statistics.median(pairs)
+def needs_large(scale: Scale) -> Iterator[Filled]:
+    """The largest."""
+    yield Filled(scale.large)
 
 
-def ingest_p99_ms(running: Running, requests: Path, asked: list[Question]) -> float:
-    """The 99th percentile of deliveries while so many questions are asked, each again and again."""
+def reads(run: Run) -> Findings:
+    """Each question of both databases, and one campaign's totals at full load beside the empty route."""
+    middle, large = (run.database(each) for each in needs_both(run.scale))
+    with ExitStack() as opened:
+        servers = [(opened.enter_context(receiver_on(each, run.folder)), end_ms(each)) for each in (middle, large)]
+        empty = opened.enter_context(empty_route(run.empty_folder()))
+        taken = _both(run, servers, 30)
+        same = _both(run, servers, _SAME_DAYS)
+        totals = [_ratio_to_empty(run, running, empty) for running, _ in servers]
+    sizes = f"{run.scale.middle:,}", f"{run.scale.large:,}"
+    rows: list[dict[str, Cell]] = []
+    goals = [
+        Goal(f"one campaign, of the empty route, at {sizes[1]}", totals[1].median, limit, at_least=True)
+        for limit in (0.25, 0.45)
+    ]
+    for question, (few, many), (same_few, same_many) in zip(questions(0), taken, same, strict=True):
+        growth = Spread.ratio(same_many.values, same_few.values)
+        rows.append(
+            {
+                "question": question.name,
+                f"ms at {sizes[0]}": few,
+                f"ms at {sizes[1]}": many,
+                f"large / small, {_SAME_DAYS} days": growth,
+            }
+        )
+        goals += [Goal(f"{question.name}, at {sizes[1]}", many.median, limit, "ms") for limit in question.limits_ms]
+        goals.append(Goal(f"{question.name}, large / small, {_SAME_DAYS} days", growth.median, 1.2))
+    ratio: dict[str, Cell] = dict(
+        zip(rows[0], ("one campaign, requests/s of the empty route", *totals, None), strict=True)
+    )
+    return Findings("Reads over HTTP", [*rows, ratio], goals)
+
+
+def _both(run: Run, servers: list[tuple[Running, int]], days: int) -> list[list[Spread]]:
+    """For each question what it takes of each server, round by round."""
+    found = []
+    for same in zip(*(questions(end, days) for _, end in servers), strict=True):
+        asked = [(running, question) for (running, _), question in zip(servers, same, strict=True)]
+        rounds = [medians_ms(asked, run.scale.questions) for _ in range(run.scale.rounds)]
+        found.append([Spread.of(each) for each in zip(*rounds, strict=True)])
+    return found
+
+
+def _ratio_to_empty(run: Run, running: Running, empty: Running) -> Spread:
+    """One campaign's totals a second, of the empty route's answers to the same kind of request."""
+    ours = write_question(run.folder / "question", _CAMPAIGN)
+    theirs = write_question(run.folder / "empty-question", "/webhooks/leadterra")
+    pairs = [
+        (load(running, ours, run.scale.seconds), load(empty, theirs, run.scale.seconds))
+        for _ in range(run.scale.rounds)
+    ]
+    if refused := sum(each.refused for pair in pairs for each in pair):
+        raise RuntimeError(f"{refused} requests for {_CAMPAIGN} or the empty route were refused.")
+    return Spread.ratio(*zip(*((each.per_second for each in pair) for pair in pairs), strict=True))
+
+
+def reads_during_ingest(run: Run) -> Findings:
+    """Interleaved pairs, without and with questions, after a round that only warms up: the file was just copied."""
+    scale = run.scale
+    database = run.database(Filled(scale.large))
+    asked = (heavy(end_ms(database)) * _HEAVY)[:_HEAVY]
+    requests = run.folder / "requests"
+    alone: list[Round] = []
+    beside: list[Round] = []
+    with receiver_on(database, run.folder) as running:
+        for number in range(2 * scale.rounds + 1):
+            write_requests(requests, scale.seconds, seed=100 + number)
+            found = _ingest_beside(running, requests, scale.seconds, [] if number % 2 else asked)
+            if number:
+                (alone if number % 2 else beside).append(found)
+    rows: list[dict[str, Cell]] = [
+        {
+            f"at {scale.large:,} messages": title,
+            "events/s": Spread.of(each.per_second for each in found),
+            "p50 ms": Spread.of(each.p50_ms for each in found),
+            "p99 ms": Spread.of(each.p99_ms for each in found),
+            "not taken in": sum(each.refused for each in found),
+        }
+        for title, found in (("ingest alone", alone), (f"beside {_HEAVY} heavy questions", beside))
+    ]
+    slower = Spread.ratio((each.p99_ms for each in beside), (each.p99_ms for each in alone))
+    goal = Goal(f"p99 of ingest beside {_HEAVY} heavy questions, of that alone", slower.median, 4)
+    return Findings(f"Ingest while questions are asked, {CONNECTIONS} connections", rows, [goal])
+
+
+def _ingest_beside(running: Running, requests: Path, seconds: float, asked: list[Question]) -> Round:
+    """A round of load while so many questions are asked, each again and again."""
     stop = threading.Event()
 
     def ask(question: Question) -> None:
@@ -151,60 +207,8 @@ def ingest_p99_ms(running: Running, requests: Path, asked: list[Question]) -> fl
     for thread in threads:
         thread.start()
     try:
-        return load(running, requests, _SECONDS).p99_ms
+        return load(running, requests, seconds)
     finally:
         stop.set()
         for thread in threads:
             thread.join()
-
-
-def ingest_p99s_ms(running: Running, parent: Path, asked: list[Question]) -> list[tuple[float, float]]:
-    """Interleaved pairs, without and with questions. A round before them only warms up: the file was just copied."""
-    requests = parent / "requests"
-    found = []
-    for number in range(2 * _PAIRS + 1):
-        write_requests(requests, count=20_000 * _SECONDS, campaigns=2000, seed=2 + number)
-        found.append(ingest_p99_ms(running, requests, asked if number and number % 2 == 0 else []))
-    return list(zip(found[1::2], found[2::2], strict=True))
-
-
-def report(large: Path, small: Path | None, parent: Path) -> None:
-    """Print what was measured."""
-    with serving(large, parent) as (running, end_ms):
-        found = {question.name: (median_ms(running, question), question.goal_ms) for question in questions(end_ms)}
-        ratio = ratio_to_empty(running, parent)
-        asked = (heavy(end_ms) * _HEAVY)[:_HEAVY]
-        pairs = ingest_p99s_ms(running, parent, asked)
-    for name, (took, goal) in found.items():
-        print(f"{took:8.1f} ms  {name}" + (f" (goal {goal:g})" if goal else ""))
-    print(f"{ratio:8.2f}     one campaign, of the empty route (goal 0.25)")
-    ratios = statistics.median(beside / alone for alone, beside in pairs)
-    alone, beside = (statistics.median(side) for side in zip(*pairs, strict=True))
-    print(f"{ratios:8.1f}     ingest p99 beside {_HEAVY} heavy questions (goal 4), {beside:.0f} of {alone:.0f} ms")
-    if small is not None:
-        compare(large, small, parent)
-
-
-def compare(large: Path, small: Path, parent: Path) -> None:
-    """The same questions of databases of equal density, each about its own last days."""
-    with serving(large, parent) as (one, one_end), serving(small, parent) as (other, other_end):
-        for question, same in zip(questions(one_end, 7), questions(other_end, 7), strict=True):
-            ratios = []
-            for _ in range(_PAIRS):
-                of_large, of_small = medians_ms([(one, question), (other, same)])
-                ratios.append(of_large / of_small)
-            print(f"{statistics.median(ratios):8.2f}     {question.name}, of the small database (goal 1.2)")
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.asking", description=__doc__)
-    parser.add_argument("large", type=Path)
-    parser.add_argument("small", type=Path, nargs="?")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="receiver-asking-") as folder:
-        report(options.large, options.small, Path(folder))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,5 @@
-"""The yardstick: an empty Starlette route under the same uvicorn settings as the receiver."""
+"""The yardstick: an empty Starlette route."""
 
-import sys
-
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +13,3 @@ async def nothing(request: Request) -> Response:
 
 
 app = Starlette(routes=[Route("/webhooks/leadterra", nothing, methods=["GET", "POST"])])
-
-if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[1]), http="httptools", loop="uvloop", access_log=False, log_level="error")

@@ -1,150 +1,146 @@
-"""Ingest beside an empty Starlette route: interleaved rounds, medians and ratios of one run."""
+"""Ingest beside an empty Starlette route and beside what people would use instead; fsyncs; copies only."""
 
-import hashlib
-import hmac
-import json
-import random
 import re
 import shutil
 import sqlite3
-import statistics
-import subprocess
-import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import orjson
+from tests.bench.load import CONNECTIONS, Round, load, signed_requests, write_framed, write_requests
+from tests.bench.report import Cell, Findings, Goal, Spread, quotient
+from tests.bench.run import Run
+from tests.bench.sender import Sender
+from tests.bench.servers import PEERS, PEERS_MISSING, Running, empty_route, receiver
 
-from tests.bench.servers import SECRET, Running, empty_route, receiver
-
-CONNECTIONS = 64
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_LUA = Path(__file__).with_name("load.lua")
+_EMPTY = "empty Starlette route"
+_RECEIVER = "receiver"
+COUNTED = "SELECT sum(sent) FROM totals WHERE step = -1"
+_STORED = "SELECT count(*) FROM events"
+_COPIED_EVENTS = 2000
 _STRACE = ("strace", "-f", "--seccomp-bpf", "-c", "-e", "trace=fsync,fdatasync", "-o")
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What the load generator saw."""
+@dataclass(slots=True)
+class _Contender:
+    """A server, how to ask its database what it holds, and its rounds."""
 
-    requests: int
-    seconds: float
-    p50_ms: float
-    p99_ms: float
-    not_2xx: int
-    broken: int
+    title: str
+    start: Callable[[Path], AbstractContextManager[Running]]
+    stored: str | None
+    rounds: list[Round] = field(default_factory=list)
 
-    @property
-    def per_second(self) -> float:
-        return self.requests / self.seconds
-
-
-def write_requests(path: Path, count: int, campaigns: int, seed: int) -> None:
-    """Raw signed `message.sent` requests with ULID ids, each with its length in front, ready to be sent."""
-    chance = random.Random(seed)
-    begun = datetime.now(UTC) - timedelta(hours=1)
-    with path.open("wb") as file:
-        for number in range(count):
-            at = begun + timedelta(milliseconds=20 * number)
-            data = {
-                "messageId": f"msg_{_ulid(int(at.timestamp() * 1000), chance)}",
-                "campaignId": f"camp_{chance.randrange(campaigns):05d}",
-                "sequenceStep": chance.randrange(1, 4),
-                "email": f"lead{number}@example{chance.randrange(500)}.org",
-            }
-            payload = {"event": "message.sent", "timestamp": at.isoformat(), "data": data}
-            file.write(_framed(orjson.dumps(payload)))
+    def take(self, folder: Path, requests: Path, seconds: float) -> None:
+        """One more round, on a new database. A fast answer counts only when the event is stored."""
+        with self.start(folder) as running:
+            found = load(running, requests, seconds)
+        if self.stored is not None and count(folder, self.stored) < found.acknowledged:
+            raise RuntimeError(f"{self.title} answered {found} and has stored {count(folder, self.stored)} events.")
+        self.rounds.append(found)
 
 
-def _framed(body: bytes) -> bytes:
-    signature = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
-    head = (
-        f"POST /webhooks/leadterra HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"X-Leadterra-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"
+def count(folder: Path, statement: str) -> int:
+    """What the database in a folder says that it holds."""
+    with closing(sqlite3.connect(f"file:{folder / 'bench.db'}?mode=ro", uri=True)) as conn:
+        return int(conn.execute(statement).fetchone()[0] or 0)
+
+
+def ingest(run: Run) -> Findings:
+    """The whole comparison, in turns."""
+    scale = run.scale
+    requests = write_requests(run.folder / "requests", scale.seconds, seed=1)
+    contenders = [_Contender(_EMPTY, empty_route, None), _Contender(_RECEIVER, receiver, COUNTED)]
+    contenders += [_Contender(peer.title, peer.start, _STORED) for peer in PEERS if not peer.missing]
+    for number in range(scale.rounds):
+        for contender in contenders if number % 2 == 0 else reversed(contenders):
+            folder = run.empty_folder()
+            contender.take(folder, requests, scale.seconds)
+            shutil.rmtree(folder)
+    return _compared({each.title: each.rounds for each in contenders})
+
+
+def _compared(rounds: dict[str, list[Round]]) -> Findings:
+    rates = {title: [each.per_second for each in found] for title, found in rounds.items()}
+    if any(each.refused for each in rounds[_RECEIVER]):
+        raise RuntimeError(f"The receiver refused events: {rounds[_RECEIVER]}")
+    rows: list[dict[str, Cell]] = []
+    for title in (_EMPTY, _RECEIVER, *(peer.title for peer in PEERS)):
+        if title not in rounds:
+            rows.append(_row(f"{title}: {PEERS_MISSING}"))
+            continue
+        found = rounds[title]
+        rows.append(
+            _row(
+                title,
+                Spread.of(rates[title]),
+                Spread.ratio(rates[title], rates[_EMPTY]),
+                Spread.ratio(rates[_RECEIVER], rates[title]),
+                Spread.of(each.p50_ms for each in found),
+                Spread.of(each.p99_ms for each in found),
+                sum(each.refused for each in found),
+            )
+        )
+    return Findings(f"Ingest, {CONNECTIONS} kept-alive connections", rows, list(_goals(rounds, rates)))
+
+
+def _row(title: str, *cells: Cell) -> dict[str, Cell]:
+    columns = ("events/s", "of the empty route", "receiver is × as fast", "p50 ms", "p99 ms", "not taken in")
+    filled = cells or (None,) * len(columns)
+    return {"server": title, **dict(zip(columns, filled, strict=True))}
+
+
+def _goals(rounds: dict[str, list[Round]], rates: dict[str, list[float]]) -> Iterator[Goal]:
+    ours, empty = rounds[_RECEIVER], rounds[_EMPTY]
+    yield Goal(
+        "ingest, of the empty route", Spread.ratio(rates[_RECEIVER], rates[_EMPTY]).median, 0.45, at_least=True
     )
-    request = head.encode() + body
-    return b"%08d" % len(request) + request
+    slower = Spread.ratio((each.p99_ms for each in ours), (each.p99_ms for each in empty))
+    yield Goal("p99 of ingest, of the empty route's", slower.median, 4)
+    for peer in PEERS:
+        if peer.goal is not None and peer.title in rates:
+            faster = Spread.ratio(rates[_RECEIVER], rates[peer.title]).median
+            yield Goal(f"ingest, times that of {peer.title}", faster, peer.goal, at_least=True)
 
 
-def _ulid(at_ms: int, chance: random.Random) -> str:
-    value = at_ms << 80 | chance.getrandbits(80)
-    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
-
-
-def load(running: Running, requests: Path, seconds: int) -> Round:
-    """One round of load against a running server."""
-    url = f"http://127.0.0.1:{running.port}"
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(_LUA), url, "--", str(requests)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found = re.search(r"^RESULT (.*)$", output, re.MULTILINE)
-    if found is None:
-        raise RuntimeError(f"wrk printed no result:\n{output}")
-    return Round(**json.loads(found[1]))
-
-
-def measure(rounds: int, seconds: int, campaigns: int) -> dict[str, object]:
-    """The whole comparison."""
-    with tempfile.TemporaryDirectory(prefix="receiver-bench-") as name:
-        folder = Path(name)
-        requests = folder / "requests"
-        write_requests(requests, count=20_000 * seconds, campaigns=campaigns, seed=1)
-        empty = []
-        ours = []
-        for _ in range(rounds):
-            empty.append(_round(empty_route, folder, requests, seconds))
-            ours.append(_round(receiver, folder, requests, seconds))
-        return {
-            "connections": CONNECTIONS,
-            "campaigns": campaigns,
-            "empty_route": _summary(empty),
-            "receiver": _summary(ours),
-            "ratios": [mine.per_second / theirs.per_second for mine, theirs in zip(ours, empty, strict=True)],
-            "fsyncs_per_event": _fsyncs(folder, requests, seconds),
-        }
-
-
-def _round(
-    server: Callable[[Path], AbstractContextManager[Running]], parent: Path, requests: Path, seconds: int
-) -> Round:
-    folder = Path(tempfile.mkdtemp(dir=parent))
-    with server(folder) as running:
-        result = load(running, requests, seconds)
-    if server is receiver:
-        _check_counted(folder, result)
-    shutil.rmtree(folder)
-    return result
-
-
-def _check_counted(folder: Path, result: Round) -> None:
-    """A fast answer counts only when the event does."""
-    conn = sqlite3.connect(f"file:{folder / 'bench.db'}?mode=ro", uri=True)
-    sent = conn.execute("SELECT sum(sent) FROM totals WHERE step = -1").fetchone()[0]
-    conn.close()
-    if sent < result.requests or result.not_2xx or result.broken:
-        raise RuntimeError(f"{result} was answered, {sent} events are counted.")
-
-
-def _fsyncs(folder: Path, requests: Path, seconds: int) -> float | None:
-    """Forced writes per event, counted by the kernel's own trace; None where strace cannot run."""
+def fsyncs(run: Run) -> Findings:
+    """Forced writes per event, counted by the kernel's own trace; which slows everything down, so once."""
+    title = f"Fsyncs, {CONNECTIONS} connections, traced"
     if shutil.which("strace") is None:
-        return None
-    traced = Path(tempfile.mkdtemp(dir=folder))
-    trace = traced / "trace"
-    with receiver(traced, (*_STRACE, str(trace))) as running:
-        result = load(running, requests, seconds)
-    calls = re.findall(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+).*\b(?:fsync|fdatasync)$", trace.read_text(), re.MULTILINE)
-    return sum(map(int, calls)) / result.requests
+        return Findings(title, [{"": "not measured: strace is not installed; on Debian: apt-get install strace"}])
+    folder = run.empty_folder()
+    requests = write_requests(run.folder / "requests", run.scale.seconds, seed=1)
+    with receiver(folder, (*_STRACE, str(folder / "trace"))) as running:
+        found = load(running, requests, run.scale.seconds)
+    trace = (folder / "trace").read_text()
+    calls = re.findall(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+).*\b(?:fsync|fdatasync)$", trace, re.MULTILINE)
+    total = sum(map(int, calls))
+    per_event = quotient(total, found.acknowledged)
+    rows: list[dict[str, Cell]] = [{"events": found.acknowledged, "fsyncs": total, "fsyncs per event": per_event}]
+    return Findings(title, rows, [Goal("fsyncs per event", per_event, 0.04)])
 
 
-def _summary(rounds: list[Round]) -> dict[str, object]:
-    rates = [each.per_second for each in rounds]
-    return {
-        "requests_per_second": statistics.median(rates),
-        "spread": [min(rates), max(rates)],
-        "p50_ms": statistics.median(each.p50_ms for each in rounds),
-        "p99_ms": statistics.median(each.p99_ms for each in rounds),
-        "rounds": [asdict(each) for each in rounds],
-    }
+def duplicates(run: Run) -> Findings:
+    """Nothing but copies of events that are held, beside new events and beside the empty route."""
+    scale = run.scale
+    new = run.folder / "requests"
+    held = list(signed_requests(_COPIED_EVENTS, 2000, seed=2))
+    copies = write_framed(run.folder / "copies", held)
+    rates: dict[str, list[float]] = {_EMPTY: [], "new events": [], "copies only": []}
+    with ExitStack() as opened:
+        empty = opened.enter_context(empty_route(run.empty_folder()))
+        ours = opened.enter_context(receiver(run.empty_folder()))
+        Sender(ours.port, held).deliver(CONNECTIONS)
+        for number in range(scale.rounds):
+            write_requests(new, scale.seconds, seed=3 + number)
+            for title, server, requests in (
+                (_EMPTY, empty, new),
+                ("new events", ours, new),
+                ("copies only", ours, copies),
+            ):
+                rates[title].append(load(server, requests, scale.seconds).per_second)
+    rows: list[dict[str, Cell]] = [
+        {"": title, "requests/s": Spread.of(found), "of the empty route": Spread.ratio(found, rates[_EMPTY])}
+        for title, found in rates.items()
+    ]
+    return Findings(f"Copies only, {CONNECTIONS} connections", rows)

@@ -1,21 +1,22 @@
-"""Fills a database in bulk, as if months of ingest lay behind it; every figure in it is true.
+"""Fills a database in bulk, as if months of ingest lay behind it and all bodies but the newest had expired.
 
-`python -m tests.bench.prefill FILE [--messages N] [--campaigns N]`
+Every figure in it is true.
 """
 
-import argparse
+import hashlib
 import random
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from receiver.events import Message
-from receiver.figures import QUARTER_MS, REPLIED, REPLIED_HUMAN, REPLY, Booking
+from receiver.figures import MINUTE_MS, QUARTER_MS, REPLIED, REPLIED_HUMAN, REPLY, Booking
 from receiver.storage.sqlite.connection import open_for_writing
 from receiver.storage.sqlite.migrate import migrate
+from receiver.storage.sqlite.queries import queries
 from receiver.storage.sqlite.rollups import Rollups, set_contacted
+from tests.bench.load import Ids
 
 MESSAGES_PER_DAY = 100_000
 BEGIN_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
@@ -23,10 +24,16 @@ DAY_MS = 86_400_000
 BOUNCED_OF = 33  # one message in so many
 REPLIED_OF = 100
 _CHUNK = 100_000
+_CACHE_KIB = 2**21
 _REASONS = ("550 5.1.1 unknown", "550 5.7.1 blocked", "552 5.2.2 full", "421 4.7.0 later", "user unknown", "refused")
 _MESSAGE = (
-    "INSERT INTO messages (key, campaign, step, sent_at, first_received_at, domain, soft_at, hard_at, soft_reason,"
-    " hard_reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO messages (key, campaign, step, sent_at, first_received_at, sent_seq, domain, soft_at, hard_at,"
+    " soft_reason, hard_reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+# The newest row of the journal never expires: the next delivery gets a number of its own.
+_NEWEST = (
+    "INSERT INTO journal (seq, received_at, kind, key, campaign, role, copies, body)"
+    " SELECT sent_seq, sent_at, 2, key, campaign, 1, 1, CAST('{}' AS BLOB) FROM messages WHERE sent_seq = ?"
 )
 _REPLY = (
     "INSERT INTO replies (key, campaign, step, at, origin, first_received_at, message, best_campaign, best_lead,"
@@ -55,39 +62,48 @@ _SPANS = """
 """
 
 
-def prefill(path: Path, messages: int, campaigns: int = 2000, seed: int = 1) -> None:
+def prefill(path: Path, messages: int, campaigns: int = 2000, seed: int = 1, ids: Ids = Ids.ULID) -> None:
     """A new database with so many messages; days as dense as `MESSAGES_PER_DAY`, one campaign with a tenth."""
     with closing(open_for_writing(path)) as conn:
         migrate(conn, str(path), BEGIN_MS)
-        conn.execute("PRAGMA synchronous = OFF")
+        # What is lost when this fails is made again. Random keys are slow once the cache is too small for the table.
+        for pragma in ("synchronous = OFF", "journal_mode = OFF", f"cache_size = -{_CACHE_KIB}"):
+            conn.execute(f"PRAGMA {pragma}")
         conn.execute("BEGIN")
         conn.executemany(
             "INSERT INTO campaigns (id, campaign_id) VALUES (?, ?)",
             [(n, f"camp_{n:05d}") for n in range(1, campaigns + 1)],
         )
-        special = list(_fill_messages(conn, messages, campaigns, random.Random(seed)))
+        special = list(_fill_messages(conn, messages, campaigns, random.Random(seed), ids))
+        conn.execute(_NEWEST, (messages,))
         for statement in (*_SUMS, _SPANS):
             conn.execute(statement)
-        _book(conn, special)
+        # All, up to the last reply, is older than what is kept by the minute.
+        minutes_since = (sent_at(messages) + 4 * DAY_MS) // MINUTE_MS
+        conn.execute(queries("meta.sql")["set_fact"], {"name": "minutes_since", "value": minutes_since})
+        _book(conn, special, minutes_since)
         set_contacted(conn, range(1, campaigns + 1))
         conn.execute("COMMIT")
         conn.execute("ANALYZE")
-        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 _Special = tuple[int, Message, int | None]
 
 
 def _fill_messages(
-    conn: sqlite3.Connection, messages: int, campaigns: int, chance: random.Random
+    conn: sqlite3.Connection, messages: int, campaigns: int, chance: random.Random, ids: Ids
 ) -> Iterator[_Special]:
     """Writes the ledger; gives campaign, message and time of the reply of those that are more than a send."""
     rows, replies = [], []
+
+    def below(limit: int) -> int:
+        return int(chance.random() * limit)  # many times as fast as `randrange`
+
     for number in range(messages):
-        at = BEGIN_MS + number * DAY_MS // MESSAGES_PER_DAY
-        campaign = 1 if chance.randrange(10) == 0 else chance.randrange(2, campaigns + 1)
-        message = Message(None, chance.randrange(1, 4), at, domain=f"example{chance.randrange(20_000)}.org")
-        key = at.to_bytes(6, "big") + number.to_bytes(10, "big")
+        at = sent_at(number)
+        campaign = 1 if below(10) == 0 else 2 + below(campaigns - 1)
+        message = Message(None, 1 + below(3), at, domain=f"example{below(20_000)}.org")
+        key = _key(ids, at, number)
         if number % BOUNCED_OF == 0:
             _bounce(message, at + chance.randrange(60_000, DAY_MS), chance)
             yield campaign, message, None
@@ -99,12 +115,23 @@ def _fill_messages(
             replies.append(place)
             yield campaign, message, replied_at if kind != "out_of_office" else -replied_at
         bounce = (message.soft_at, message.hard_at, message.soft_reason, message.hard_reason)
-        rows.append((key, campaign, message.step, at, at, message.domain, *bounce))
+        rows.append((key, campaign, message.step, at, at, number + 1, message.domain, *bounce))
         if len(rows) == _CHUNK:
             conn.executemany(_MESSAGE, rows)
             rows = []
     conn.executemany(_MESSAGE, rows)
     conn.executemany(_REPLY, replies)
+
+
+def sent_at(number: int) -> int:
+    """When a message of so high a number, from 0, was sent."""
+    return BEGIN_MS + number * DAY_MS // MESSAGES_PER_DAY
+
+
+def _key(ids: Ids, at: int, number: int) -> bytes:
+    """Ordered as the keys of such ids are."""
+    tail = number.to_bytes(10, "big")
+    return at.to_bytes(6, "big") + tail if ids is Ids.ULID else hashlib.sha256(tail).digest()[:16]
 
 
 def _bounce(message: Message, at: int, chance: random.Random) -> None:
@@ -114,8 +141,8 @@ def _bounce(message: Message, at: int, chance: random.Random) -> None:
         message.soft_at, message.soft_reason = at, chance.choice(_REASONS)
 
 
-def _book(conn: sqlite3.Connection, special: list[_Special]) -> None:
-    rollups = Rollups(BEGIN_MS, {})
+def _book(conn: sqlite3.Connection, special: list[_Special], minutes_since: int) -> None:
+    rollups = Rollups(minutes_since, {})
     for campaign, message, replied_at in special:
         if replied_at is None:
             rollups.book_message(campaign, message)
@@ -124,19 +151,3 @@ def _book(conn: sqlite3.Connection, special: list[_Special]) -> None:
         counted = [REPLY, REPLIED] if replied_at < 0 else [REPLY, REPLIED, REPLIED_HUMAN]
         rollups.book_reply(campaign, message.step, [Booking(at, row) for row in counted], message.sent_at)
     rollups.write(conn)
-
-
-def main() -> None:
-    """Fill the file that is named and say how long that took."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.prefill", description=__doc__)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--messages", type=int, default=1_000_000, help="messages (1,000,000)")
-    parser.add_argument("--campaigns", type=int, default=2000, help="campaigns (2,000)")
-    options = parser.parse_args()
-    begun = time.monotonic()
-    prefill(options.file, options.messages, options.campaigns)
-    print(f"{options.messages:,} messages in {time.monotonic() - begun:.0f} s.")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,15 +1,9 @@
-"""How much processor time the questions of analysts take on a filled database.
+"""How much processor time the questions of analysts take on a filled database."""
 
-`python -m tests.bench.reading FILE`, with a file that `tests.bench.prefill` has made.
-"""
-
-import argparse
 import sqlite3
-import statistics
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.connection import open_for_reading
@@ -24,9 +18,10 @@ from receiver.storage.sqlite.series import (
     series,
     with_replies_to_nothing,
 )
-from tests.bench.prefill import BEGIN_MS, DAY_MS
+from tests.bench.prefill import DAY_MS
+from tests.bench.report import Cell, Findings, Spread
+from tests.bench.run import Filled, Run
 
-_ROUNDS = 9
 _USUAL = ("sent", "bounced", "replied")
 _RATED = ("sent", "attempted", "accepted", "contacted", "bounced", "bounced_hard", "bounced_unsent", "replied")
 
@@ -69,25 +64,19 @@ def questions(end_ms: int) -> dict[str, Callable[[sqlite3.Connection], object]]:
     }
 
 
-def main() -> None:
-    """Ask each question several times and print the median in milliseconds of processor time."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.reading", description=__doc__)
-    parser.add_argument("file", type=Path)
-    with closing(open_for_reading(parser.parse_args().file)) as conn:
-        messages, last = conn.execute("SELECT count(*), max(sent_at) FROM messages").fetchone()
-        print(f"{messages:,} messages, {(last - BEGIN_MS) / DAY_MS:.0f} days")
-        for name, ask in questions(last).items():
-            print(f"{_median_ms(conn, ask):8.1f} ms  {name}")
+def queries(run: Run) -> Findings:
+    """Each question at both sizes, without HTTP; other work on the machine counts by what it takes from caches."""
+    rows: dict[str, dict[str, Cell]] = {}
+    for messages in (run.scale.middle, run.scale.large):
+        with closing(open_for_reading(run.database(Filled(messages)))) as conn:
+            (last,) = conn.execute("SELECT max(sent_at) FROM messages").fetchone()
+            for name, ask in questions(last).items():
+                row = rows.setdefault(name, {"question": name})
+                row[f"ms at {messages:,}"] = Spread.of(_took_ms(conn, ask) for _ in range(run.scale.rounds))
+    return Findings("Processor time of questions, without HTTP", list(rows.values()))
 
 
-def _median_ms(conn: sqlite3.Connection, ask: Callable[[sqlite3.Connection], object]) -> float:
-    times = []
-    for _ in range(_ROUNDS):
-        begun = time.thread_time()  # other work on the machine counts only by what it takes from the caches
-        ask(conn)
-        times.append((time.thread_time() - begun) * 1000)
-    return statistics.median(times)
-
-
-if __name__ == "__main__":
-    main()
+def _took_ms(conn: sqlite3.Connection, ask: Callable[[sqlite3.Connection], object]) -> float:
+    begun = time.thread_time()
+    ask(conn)
+    return (time.thread_time() - begun) * 1000

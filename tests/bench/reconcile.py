@@ -1,14 +1,12 @@
-"""`python -m tests.bench.reconcile`: one run over 2,000 campaigns beside what its concurrency allows; snapshots.
+"""One run over many campaigns beside what its concurrency allows; snapshots.
 
 The provider is a process of its own that answers in 50 ms; the run has the event loop that `serve` has. A snapshot
 is taken in beside ten events and beside many.
 """
 
-import argparse
 import asyncio
-import json
+import logging
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
@@ -25,15 +23,16 @@ from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import migrate
 from tests.bench.provider import DELAY_S
 from tests.bench.provider import running as provider
+from tests.bench.report import Cell, Findings, Spread, in_short
+from tests.bench.run import Run
 
-CAMPAIGNS = 2000
 CONCURRENCY = 16
 NOW = 1_749_634_200_000  # 2025-06-11T09:30:00Z
 MINUTE_MS = 60_000
 
 
-async def run_s(port: int, folder: Path) -> tuple[float, float]:
-    """Seconds that a run over all campaigns takes, and those in which this process computes."""
+async def run_s(port: int, folder: Path, campaigns: int) -> tuple[float, float]:
+    """Seconds that a run over so many campaigns takes, and those in which this process computes."""
     settings = Settings.model_validate(
         {
             "webhook": {"secrets": ("whsec",)},
@@ -50,12 +49,12 @@ async def run_s(port: int, folder: Path) -> tuple[float, float]:
     try:
         reconciler = service.reconciliation.reconciler
         assert reconciler is not None
-        ids = [f"camp_{number}" for number in range(CAMPAIGNS)]
+        ids = [f"camp_{number}" for number in range(campaigns)]
         await reconciler.run("bench", ids[:50])  # connections are open, files are warm
         begun, computed = time.monotonic(), time.process_time()
         run = await reconciler.run("bench", ids)
         took_s, computed_s = time.monotonic() - begun, time.process_time() - computed
-        assert (run.status, run.campaigns) == ("ok", CAMPAIGNS), run
+        assert (run.status, run.campaigns) == ("ok", campaigns), run
         return took_s, computed_s
     finally:
         await service.close()
@@ -88,31 +87,24 @@ def snapshot_ms(folder: Path, events: int, count: int = 200) -> float:
     return statistics.median(times)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.reconcile", description=__doc__)
-    parser.add_argument("--events", type=int, default=1_000_000, help="events beside which a snapshot is taken in")
-    options = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    with tempfile.TemporaryDirectory() as name, provider() as port:
-        ideal_s = CAMPAIGNS * DELAY_S / CONCURRENCY
+def reconcile(run: Run) -> Findings:
+    """Runs, and snapshots beside few events and beside many."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    campaigns, events = run.scale.reconcile_campaigns, run.scale.snapshot_events
+    ideal_s = campaigns * DELAY_S / CONCURRENCY
+    with provider() as port:
         runs = []
-        for _ in range(3):
+        for _ in range(run.scale.rounds):
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runs.append(runner.run(run_s(port, Path(tempfile.mkdtemp(dir=name)))))
-        few, many = snapshot_ms(Path(name), 10), snapshot_ms(Path(name), options.events)
-    took_s, computed_s = (statistics.median(each) for each in zip(*runs, strict=True))
-    report = {
-        "run": {
-            "seconds": [round(each, 2) for each, _ in runs],
-            "ideal_s": ideal_s,
-            "of_ideal": round(ideal_s / took_s, 3),
-            "computed_ms_per_campaign": round(computed_s / CAMPAIGNS * 1000, 2),
-        },
-        "snapshot_ms": {"events_10": few, f"events_{options.events}": many, "ratio": round(many / few, 2)},
-    }
-    print(json.dumps(report, indent=2))
-
-
-if __name__ == "__main__":
-    main()
+                runs.append(runner.run(run_s(port, run.empty_folder(), campaigns)))
+    folder = run.empty_folder()
+    took_s, computed_s = (Spread.of(each) for each in zip(*runs, strict=True))
+    rows: list[dict[str, Cell]] = [
+        {"": f"{campaigns:,} campaigns, {CONCURRENCY} calls at once, 50 ms each: seconds", "found": took_s},
+        {"": f"of the {in_short(ideal_s)} s that these calls take at least", "found": ideal_s / took_s.median},
+        {"": "ms that one campaign computes", "found": computed_s.median / campaigns * 1000},
+    ]
+    for count in (10, events):
+        title = f"ms to take a snapshot in beside {count:,} events"
+        rows.append({"": title, "found": snapshot_ms(folder, count)})
+    return Findings("Reconciliation", rows)

@@ -1,14 +1,13 @@
-"""`python -m tests.bench.storm`: what signed deliveries notice of thousands of half-open connections."""
+"""What signed deliveries notice of thousands of half-open connections."""
 
-import argparse
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
+from tests.bench.report import Cell, Findings
+from tests.bench.run import Run
 from tests.e2e.server import Connection, Server, sent
 
 _CALM = 300
@@ -68,25 +67,25 @@ def _deliver(client: Connection, message: str) -> tuple[int, float]:
     return status, time.perf_counter() - begun_s
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.storm", description=__doc__)
-    parser.add_argument("--connections", type=int, default=10_000, help="half-open connections (10000)")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="receiver-storm-") as folder, Server(Path(folder) / "storm.db") as server:
-        storm = measure(server, options.connections)
-    print(f"{options.connections} connections opened in {storm.opened_s:.1f} s, gone {storm.gone_s:.1f} s later")
-    for name, latencies_s in (
-        ("one kept connection before", storm.calm_s),
-        ("one kept connection meanwhile", storm.kept_s),
-        ("new connections meanwhile", storm.new_s),
-    ):
-        p50_ms, longest_ms = statistics.median(latencies_s) * 1000, max(latencies_s) * 1000
-        print(
-            f"deliveries over {name}: {len(latencies_s)}, p50 {p50_ms:.1f} ms,"
-            f" p99 {storm.p99_ms(latencies_s):.1f} ms, longest {longest_ms:.1f} ms"
+def storm(run: Run) -> Findings:
+    """One storm: latencies before it and meanwhile."""
+    count = run.scale.storm_connections
+    with Server(run.empty_folder() / "storm.db") as server:
+        found = measure(server, count)
+    rows: list[dict[str, Cell]] = [
+        {
+            "deliveries over": title,
+            "": len(latencies_s),
+            "p50 ms": statistics.median(latencies_s) * 1000,
+            "p99 ms": found.p99_ms(latencies_s),
+            "longest ms": max(latencies_s) * 1000,
+            "answered 503": refused,
+        }
+        for title, latencies_s, refused in (
+            ("one kept connection before", found.calm_s, 0),
+            ("one kept connection meanwhile", found.kept_s, 0),
+            ("new connections meanwhile", found.new_s, found.refused),
         )
-    print(f"of those over new connections {storm.refused} were answered 503")
-
-
-if __name__ == "__main__":
-    main()
+    ]
+    took = f"opened in {found.opened_s:.1f} s, gone {found.gone_s:.1f} s later"
+    return Findings(f"{count:,} half-open connections, {took}", rows)

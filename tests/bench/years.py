@@ -1,40 +1,35 @@
-"""What running for years costs: a backup, an erasure and expiring bodies beside a server under load.
+"""What running for years costs: a backup, an erasure and expiring bodies beside a server under load; once each."""
 
-`python -m tests.bench.years [--events N] [--body-bytes N]`. Each is one run, printed as it comes.
-"""
-
-import argparse
-import json
-import os
 import random
 import sqlite3
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from receiver.storage.deliveries import Delivery, Stretch
 from receiver.storage.sqlite import retention
 from receiver.storage.sqlite.connection import checkpoint_often, open_for_reading, open_for_writing
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import migrate
+from tests.bench.report import Cell, Findings
+from tests.bench.run import Run
 from tests.e2e.server import Connection, Server, environment, sent
 
 DAY_MS = 86_400_000
 CANARY = "canary.bird@example.org"
 _BATCH = 1000
+_BODY_BYTES = 600
 
 
-def fill(path: Path, events: int, body_bytes: int) -> None:
+def fill(path: Path, events: int) -> None:
     """So many messages with bodies, the first half of them a hundred days old; every thousandth of one person."""
     now = time.time_ns() // 1_000_000
-    padding = "x" * max(0, body_bytes - 200)
+    padding = "x" * (_BODY_BYTES - 200)
     with closing(open_for_writing(path)) as conn:
         migrate(conn, str(path), now)
         ledger = Ledger(conn)
@@ -97,43 +92,39 @@ def watching_wal(database: Path) -> Iterator[list[int]]:
         thread.join()
 
 
-def command(server: Server, title: str, *arguments: str) -> None:
-    """One command beside the server under load."""
+def command(server: Server, calm_s: float, *arguments: str) -> dict[str, Cell]:
+    """One command beside the server under load, which is watched for a while before."""
     with Load(server.port) as load, watching_wal(server.database) as wal:
-        time.sleep(2)
+        time.sleep(calm_s)
         before = len(load.took_ms)
         begun = time.monotonic()
         words = [sys.executable, "-m", "receiver", *arguments]
-        done = subprocess.run(words, env=environment(server.database), capture_output=True, text=True, check=False)
+        subprocess.run(words, env=environment(server.database), capture_output=True, check=True)
         seconds = time.monotonic() - begun
         during = load.took_ms[before:]
-    report(
-        title,
-        exit=done.returncode,
-        seconds=round(seconds, 1),
-        wal_mib=round(wal[0] / 2**20, 1),
-        events_meanwhile=len(during),
-        wal_bytes_per_event=round(wal[0] / max(1, len(during))),
-        p50_ms=_quantile(load.took_ms[:before], 50),
-        p99_ms=_quantile(load.took_ms[:before], 99),
-        p50_ms_meanwhile=_quantile(during, 50),
-        p99_ms_meanwhile=_quantile(during, 99),
-    )
+    return {
+        "what": arguments[0],
+        "seconds": seconds,
+        "turns of the writer": None,
+        "largest log, MiB": wal[0] / 2**20,
+        "ms, half under": _quantile(during, 50),
+        "99 of 100 under": _quantile(during, 99),
+        "99 of 100 before": _quantile(load.took_ms[:before], 99),
+        "longest": max(during, default=0.0),
+    }
 
 
 def _quantile(values: list[float], percent: int) -> float:
-    return round(statistics.quantiles(values, n=100)[percent - 1], 1) if len(values) > 1 else 0.0
+    return statistics.quantiles(values, n=100)[percent - 1] if len(values) > 1 else 0.0
 
 
-def expire(path: Path) -> None:
+def expire(path: Path) -> Iterator[dict[str, Cell]]:
     """How long each chunk of expiring bodies, and of giving pages back, holds the writer: commit included."""
     with closing(open_for_writing(path)) as conn:
         ledger = Ledger(conn)
         checkpoint_often(conn, often=True)
         with closing(open_for_reading(path)) as reader:
-            begun = time.monotonic()
             plan = retention.plan(reader, time.time_ns() // 1_000_000, 90 * DAY_MS)
-            plan_s = time.monotonic() - begun
         for title, work in (
             ("an empty commit, to compare", _nothing_for(500)),
             ("expire bodies", lambda conn: retention.expire_bodies(conn, plan.upto, plan.chunk)),
@@ -147,13 +138,16 @@ def expire(path: Path) -> None:
                 plan.took(took_ms[-1] / 1000)
                 if not count:
                     break
-            over = sum(each > 50 for each in took_ms)
-            figures = {
-                "p50_ms": _quantile(took_ms, 50),
-                "p99_ms": _quantile(took_ms, 99),
-                "max_ms": round(max(took_ms), 1),
+            yield {
+                "what": title,
+                "seconds": sum(took_ms) / 1000,
+                "turns of the writer": len(took_ms),
+                "largest log, MiB": None,
+                "ms, half under": _quantile(took_ms, 50),
+                "99 of 100 under": _quantile(took_ms, 99),
+                "99 of 100 before": None,
+                "longest": max(took_ms),
             }
-            report(title, chunks=len(took_ms), over_50_ms=over, **figures, plan_s=round(plan_s, 2))
 
 
 def _nothing_for(times: int) -> Callable[[sqlite3.Connection], int]:
@@ -167,29 +161,21 @@ def _nothing_for(times: int) -> Callable[[sqlite3.Connection], int]:
     return work
 
 
-def report(title: str, **figures: Any) -> None:
-    """One line of JSON."""
-    print(json.dumps({"what": title, **figures}), flush=True)
-
-
-def main() -> None:
-    """Fill a database in a temporary folder and measure on it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.years", description=__doc__)
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--body-bytes", type=int, default=600)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
-        database = Path(folder) / "receiver.db"
-        fill(database, options.events, options.body_bytes)
-        size_mib = round(database.stat().st_size / 2**20)
-        report("filled", events=options.events, mib=size_mib, sqlite=sqlite3.sqlite_version)
-        with Server(database) as server:
-            command(server, "backup", "backup", str(Path(folder) / "copy.db"))
-            command(server, "erase", "erase", "--email", CANARY)
-            server.stop()
-        expire(database)
-        report("file", mib=round(database.stat().st_size / 2**20), before_mib=size_mib)
-
-
-if __name__ == "__main__":
-    main()
+def years(run: Run) -> Findings:
+    """Half of the bodies are a hundred days old, and a thousandth is of one person."""
+    folder, events = run.empty_folder(), run.scale.years_events
+    database = folder / "receiver.db"
+    fill(database, events)
+    before = database.stat().st_size
+    with Server(database) as server:
+        rows = [
+            command(server, run.scale.seconds, "backup", str(folder / "copy.db")),
+            command(server, run.scale.seconds, "erase", "--email", CANARY),
+        ]
+        server.stop()
+    rows += expire(database)
+    shrunk = f"{before / 2**20:,.0f} MiB, {database.stat().st_size / 2**20:,.0f} afterwards"
+    title = (
+        f"Years: {events:,} events with bodies, {shrunk}; deliveries beside the commands, else turns of the writer"
+    )
+    return Findings(title, rows)
