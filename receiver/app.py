@@ -2,9 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import httpx
 import structlog
@@ -27,8 +25,7 @@ from receiver.reconcile.watch import alarm_counts
 from receiver.settings import Settings
 from receiver.storage.lock import DatabaseLock
 from receiver.storage.sqlite import reads
-from receiver.storage.sqlite.connection import open_for_analysis
-from receiver.storage.sqlite.store import Readers, Store
+from receiver.storage.sqlite.database import Database
 from receiver.web.access import Access
 from receiver.web.body import BodyReader
 from receiver.web.breakdowns import Breakdowns
@@ -67,27 +64,42 @@ def clock_of(settings: Settings) -> Clock:
     return SystemClock() if start_ms is None else SimulatedClock(start_ms, settings.clock.speed)
 
 
-@dataclass(slots=True)
 class Service:
-    """The running parts. `open` them, use `app`, `drain` and `close` them."""
+    """The running parts. `open` them, use `app`, `drain` and `close` them.
+
+    `missing` is what the installation lacks next, in words.
+    """
 
     app: ASGIApp
-    writer: Writer
-    reader: BodyReader
-    rebuilding: Rebuilding
-    rejected: RejectedBodies
-    erasing: Erasing
-    exports: Exports
-    store: Store
-    readers: Readers
-    analysts: Readers
-    probes: Readers
-    reconciliation: Reconciliation
-    connections: Connections
-    retention: Retention
-    token: str
     missing: str | None
-    shutdown_timeout_s: float
+
+    def __init__(
+        self,
+        settings: Settings,
+        token: str,
+        database: Database,
+        clock: Clock,
+        leadterra: httpx.AsyncBaseTransport | None,
+        limits: ConnectionLimits | None,
+    ) -> None:
+        path, store = settings.database_path, database.store
+        self.token = token
+        self.database = database
+        self.meters = Meters()
+        self.writer = Writer(store, clock, _limits(settings), self.meters)
+        self.reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
+        self.rebuilding = Rebuilding(path, store, self.writer, clock)
+        self.rejected = RejectedBodies(path, clock, self.meters)
+        self.erasing = Erasing(path, store, self.rejected, self.writer, clock)
+        self.retention = Retention(path, store, self.writer, clock, settings.retention.raw_days)
+        self.books = StoreBooks(store, database.readers, self.writer.exclusively)
+        self.reconciliation = _reconciliation(settings, self.books, clock, self.writer, self.meters, leadterra)
+        self.exports = Exports(path)
+        self.connections = Connections(
+            limits or ConnectionLimits(provide(settings.server.max_connections)), self.meters
+        )
+        self._settings = settings
+        self._clock = clock
 
     @classmethod
     async def open(
@@ -107,97 +119,81 @@ class Service:
         its API.
         """
         clock = clock or clock_of(settings)
-        path = settings.database_path
         async with contextlib.AsyncExitStack() as opened:
-            store, readers, analysts, probes = await _opened(path, clock, opened, lock)
-            meters = Meters()
-            writer = Writer(store, clock, _limits(settings), meters)
-            body_reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
-            rebuilding = Rebuilding(path, store, writer, clock)
-            rejected = RejectedBodies(path, clock, meters)
-            opened.push_async_callback(rejected.close)
-            erasing = Erasing(path, store, rejected, writer, clock)
-            retention = Retention(path, store, writer, clock, settings.retention.raw_days)
-            books = StoreBooks(store, readers, writer.exclusively)
-            reconciliation = _reconciliation(settings, books, clock, writer, meters, leadterra)
-            comparison = Comparison(reconciliation.pins, clock)
-            digests = settings.access.analyst_digests, settings.access.admin_digests
-            sessions = Sessions(await readers.run(reads.session_key))
-            access = Access(*digests, token, own_addresses, sessions=sessions)
-            campaigns, drift = Campaigns(readers, books, comparison), Drift(readers, comparison)
-            summary = Summary(analysts)
-            pages = Pages(assets := Assets(), settings.server.root_path)
-            handlers = Handlers(
-                campaigns,
-                drift,
-                Reconciliations(readers, reconciliation.reconciler),
-                Breakdowns(analysts),
-                Explain(analysts),
-                Events(analysts),
-                Quarantine(readers, Retrying(store, readers, writer, clock)),
-                Rebuild(rebuilding),
-                Erase(erasing),
-                Operations(path, probes, writer, body_reader, meters),
-                Series(analysts),
-                summary,
-                Registrations(books),
-                Dashboard(access, pages, campaigns, summary, drift),
-                SignIn(access, pages),
-                assets,
-            )
-            request_ids = RequestIds()
-            exports = Exports(path)
-            surroundings = Surroundings(
-                clock,
-                access,
-                body_reader,
-                request_ids,
-                exports,
-                _version_of(writer),
-                reconciliation.pins,
-                show_recipients=settings.access.show_recipients,
-            )
-            keys = settings.webhook.hmac_keys
-            secret_ids = await store.secret_ids(keys, clock.now_ms())
-            signers = list(zip(keys, secret_ids, strict=True))
-            webhook = Webhook(
-                signers,
-                writer,
-                body_reader,
-                clock,
-                meters,
-                request_ids,
-                rejected,
-                Probes(token),
-            )
-            app = router(
-                webhook, table(handlers, settings.server.public_url or settings.server.root_path), surroundings
-            )
-            await writer.start()
-            await rejected.start()
-            rejected.begin_taking_in(signers, store.parser, writer)
-            await reconciliation.start()
-            retention.start()
-            missing = await readers.run(next_step, settings, secret_ids, WEBHOOK_PATH)
+            database = await Database.open(settings.database_path, clock.now_ms(), _upgrading, lock)
+            opened.push_async_callback(database.close)
+            service = cls(settings, token, database, clock, leadterra, limits)
+            opened.push_async_callback(service._stop)
+            await service._start(own_addresses)
             opened.pop_all()
-        return cls(
-            app,
-            writer,
-            body_reader,
-            rebuilding,
-            rejected,
-            erasing,
-            exports,
-            store,
-            readers,
-            analysts,
-            probes,
-            reconciliation,
-            Connections(limits or ConnectionLimits(provide(settings.server.max_connections)), meters),
-            retention,
-            token,
-            missing,
-            settings.server.shutdown_timeout_s,
+        return service
+
+    async def _start(self, own_addresses: frozenset[str]) -> None:
+        settings, store, readers = self._settings, self.database.store, self.database.readers
+        if store.unchecked:
+            detail = "The look at the database's pages was cut short; `backup` checks all of them."
+            log.info("check_cut_short", detail=detail, unchecked=store.unchecked)
+        keys = settings.webhook.hmac_keys
+        secret_ids = await store.secret_ids(keys, self._clock.now_ms())
+        signers = list(zip(keys, secret_ids, strict=True))
+        digests = settings.access.analyst_digests, settings.access.admin_digests
+        sessions = Sessions(await readers.run(reads.session_key))
+        self.app = self._router(signers, Access(*digests, self.token, own_addresses, sessions=sessions))
+        await self.writer.start()
+        await self.rejected.start()
+        self.rejected.begin_taking_in(signers, store.parser, self.writer)
+        await self.reconciliation.start()
+        self.retention.start()
+        self.missing = await readers.run(next_step, settings, secret_ids, WEBHOOK_PATH)
+
+    def _router(self, signers: Sequence[tuple[bytes, int]], access: Access) -> ASGIApp:
+        request_ids = RequestIds()
+        webhook = Webhook(
+            signers,
+            self.writer,
+            self.reader,
+            self._clock,
+            self.meters,
+            request_ids,
+            self.rejected,
+            Probes(self.token),
+        )
+        surroundings = Surroundings(
+            self._clock,
+            access,
+            self.reader,
+            request_ids,
+            self.exports,
+            _version_of(self.writer),
+            self.reconciliation.pins,
+            show_recipients=self._settings.access.show_recipients,
+        )
+        server = self._settings.server
+        return router(webhook, table(self._handlers(access), server.public_url or server.root_path), surroundings)
+
+    def _handlers(self, access: Access) -> Handlers:
+        path, readers, analysts = self._settings.database_path, self.database.readers, self.database.analysts
+        comparison = Comparison(self.reconciliation.pins, self._clock)
+        campaigns, drift = Campaigns(readers, self.books, comparison), Drift(readers, comparison)
+        summary = Summary(analysts)
+        pages = Pages(assets := Assets(), self._settings.server.root_path)
+        return Handlers(
+            campaigns,
+            drift,
+            Reconciliations(readers, self.reconciliation.reconciler),
+            Breakdowns(analysts),
+            Explain(analysts),
+            Events(analysts),
+            Quarantine(readers, Retrying(self.database.store, readers, self.writer, self._clock)),
+            Rebuild(self.rebuilding),
+            Erase(self.erasing),
+            Operations(path, self.database.probes, self.writer, self.reader, self.meters),
+            Series(analysts),
+            summary,
+            Registrations(self.books),
+            Dashboard(access, pages, campaigns, summary, drift),
+            SignIn(access, pages),
+            assets,
         )
 
     def drain(self) -> None:
@@ -205,43 +201,24 @@ class Service:
         self.reader.drain()
         self.reconciliation.drain()
         self.exports.drain()
-        self.writer.hurry(self.shutdown_timeout_s / 2)
+        self.writer.hurry(self._settings.server.shutdown_timeout_s / 2)
 
     async def close(self) -> None:
         """Commit what waits and close the database."""
+        await self._stop()
+        await self.database.close()
+
+    async def _stop(self) -> None:
         await self.reconciliation.close()
         await self.rebuilding.close()
         await self.erasing.close()
         await self.rejected.close()
         await self.retention.close()
         await self.writer.close()
-        await self.readers.close()
-        await self.analysts.close()
-        await self.probes.close()
-        await self.store.close()
 
 
-async def _opened(
-    path: Path, clock: Clock, opened: contextlib.AsyncExitStack, lock: DatabaseLock | None
-) -> tuple[Store, Readers, Readers, Readers]:
-    """The database for the writer, for short questions, for long ones and for probes; `opened` closes them."""
-    store = await Store.open(
-        path,
-        clock.now_ms(),
-        lambda words: log.info("upgrading_database", detail=words),
-        None if lock is None else lock.share(),
-    )
-    opened.push_async_callback(store.close)  # the thread of a connection left open keeps the process alive
-    if store.unchecked:
-        detail = "The look at the database's pages was cut short; `backup` checks all of them."
-        log.info("check_cut_short", detail=detail, unchecked=store.unchecked)
-    readers = await Readers.open(path)  # for what is short: a long question must not make it wait
-    opened.push_async_callback(readers.close)
-    analysts = await Readers.open(path, opener=open_for_analysis)
-    opened.push_async_callback(analysts.close)
-    probes = await Readers.open(path, count=1)  # analysts' queries must not make a probe wait
-    opened.push_async_callback(probes.close)
-    return store, readers, analysts, probes
+def _upgrading(words: str) -> None:
+    log.info("upgrading_database", detail=words)
 
 
 def _reconciliation(

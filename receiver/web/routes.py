@@ -12,7 +12,7 @@ from receiver.web.breakdowns import Breakdowns
 from receiver.web.campaigns import Campaigns
 from receiver.web.dashboard.assets import Assets
 from receiver.web.dashboard.dashboard import Dashboard
-from receiver.web.dashboard.params import PageParams, SignInForm, SignInParams
+from receiver.web.dashboard.routes import pages
 from receiver.web.dashboard.sign_in import SignIn
 from receiver.web.docs import Docs
 from receiver.web.drift import Drift
@@ -58,8 +58,9 @@ class Handlers:
 
 def table(do: Handlers, base_url: str = "") -> list[Operation]:
     """All operations but the webhook, which has an endpoint of its own. `base_url` is where a client finds them."""
-    parts = (_of_campaigns, _of_figures, _of_reconciliation, _of_deliveries, _of_the_process, _of_pages)
+    parts = (_of_campaigns, _of_figures, _of_reconciliation, _of_deliveries, _of_upkeep, _of_the_process)
     operations = [operation for part in parts for operation in part(do)]
+    operations += pages(do.dashboard, do.sign_in, do.assets)
     docs = Docs(operations, WEBHOOK_PATH, base_url)
     operations += [
         Operation("GET", "/openapi.json", "This description of the API.", docs.openapi, Role.ANALYST),
@@ -281,6 +282,11 @@ def _of_deliveries(do: Handlers) -> list[Operation]:
             stamped=True,
             errors=("query_timeout",),
         ),
+    ]
+
+
+def _of_upkeep(do: Handlers) -> list[Operation]:
+    return [
         Operation(
             "POST",
             "/v1/rebuild",
@@ -361,66 +367,6 @@ def _of_the_process(do: Handlers) -> list[Operation]:
             do.operations.metrics,
             Role.OPEN,
             media_type="text/plain",
-        ),
-    ]
-
-
-def _of_pages(do: Handlers) -> list[Operation]:
-    return [
-        Operation(
-            "GET",
-            "/",
-            "The dashboard. Who is not signed in is sent to the sign-in page.",
-            do.dashboard.page,
-            Role.ANALYST,
-            params=PageParams,
-            other_status=303,
-            media_type="text/html",
-            errors=("campaign_not_found", "query_timeout"),
-            refused=do.dashboard.refused,
-        ),
-        Operation(
-            "GET",
-            "/sign-in",
-            "Asks for an access key. Who needs none goes on to the dashboard.",
-            do.sign_in.form,
-            Role.OPEN,
-            params=SignInParams,
-            other_status=303,
-            media_type="text/html",
-            refused=do.sign_in.refused,
-        ),
-        Operation(
-            "POST",
-            "/sign-in",
-            "Begin a session with an access key: a cookie that is accepted wherever a key is.",
-            do.sign_in.sign_in,
-            Role.OPEN,
-            body=SignInForm,
-            form=True,
-            status=303,
-            media_type="text/html",
-            errors=("unauthorized", "forbidden", "too_many_attempts"),
-            refused=do.sign_in.refused,
-        ),
-        Operation(
-            "POST",
-            "/sign-out",
-            "End the session.",
-            do.sign_in.sign_out,
-            Role.OPEN,
-            status=303,
-            media_type="text/html",
-            errors=("forbidden",),
-            refused=do.sign_in.refused,
-        ),
-        Operation(
-            "GET",
-            "/static/{version}/{name}",
-            "A file that the pages load.",
-            do.assets.one,
-            Role.OPEN,
-            media_type="text/css",
         ),
     ]
 

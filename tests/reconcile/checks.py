@@ -21,7 +21,7 @@ async def standings(world: World) -> dict[str, Standing]:
     assert world.service is not None
     pins, now = world.service.reconciliation.pins, world.clock.now_ms()
     speed = world.clock.speed
-    found = await world.service.readers.run(lambda conn: standings_of(conn, pins, now, speed))
+    found = await world.service.database.readers.run(lambda conn: standings_of(conn, pins, now, speed))
     return {standing.campaign_id: standing for standing in found}
 
 
@@ -58,7 +58,7 @@ async def _rows(world: World, sql: str) -> list[dict[str, Any]]:
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
-    return await world.service.readers.run(read)
+    return await world.service.database.readers.run(read)
 
 
 def add_up(found: Iterable[Standing]) -> None:

@@ -27,7 +27,7 @@ RIGHT = {"submitted": {"sent"}, "delivered": {"delivered"}}
 async def found(world: World) -> dict[str, str | None]:
     assert world.service is not None
     pins = world.service.reconciliation.pins
-    return await world.service.readers.run(lambda conn: cases.definitions(conn, pins))
+    return await world.service.database.readers.run(lambda conn: cases.definitions(conn, pins))
 
 
 class Look:

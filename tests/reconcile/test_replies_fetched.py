@@ -44,8 +44,8 @@ def true_figures(world: World, campaign_id: str, which: str = "figures") -> dict
 async def proven(world: World) -> None:
     """`recount` and the journal's check find nothing."""
     assert world.service is not None
-    assert (await world.service.readers.run(lambda conn: recount(conn, Progress()))).rows == 0
-    assert (await world.service.readers.run(lambda conn: check_journal(conn, Progress()))).mismatches == 0
+    assert (await world.service.database.readers.run(lambda conn: recount(conn, Progress()))).rows == 0
+    assert (await world.service.database.readers.run(lambda conn: check_journal(conn, Progress()))).mismatches == 0
 
 
 async def test_who_replied_is_whole_again_and_reply_events_are_not(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ class World:
         from receiver.storage.sqlite import reconciliation
 
         assert self.service is not None
-        return await self.service.readers.run(reconciliation.never_asked)
+        return await self.service.database.readers.run(reconciliation.never_asked)
 
     async def leadterra(self, method: str, path: str, body: Any = None) -> Any:
         transport = httpx.ASGITransport(self.sandbox.app)

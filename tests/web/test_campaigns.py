@@ -207,7 +207,7 @@ async def test_what_older_sends_leave_unknown_is_sorted_as_it_is_shown(world: Ap
             told = cases.Answered(campaign, counters(50, replied=1), NOW, NOW, NOW)
             cases.take_in(conn, told, NOW, around)
 
-    await world.service.store.transact(answer)
+    await world.service.database.store.transact(answer)
     await world.post(*(bounced(f"unsent{n}", "08:05", "hard", "g", 1) for n in range(9)))  # their sends are older
     for sort in SORTS:
         url = f"/v1/campaigns?sort={sort}&order={order}"
@@ -266,7 +266,7 @@ async def test_status_is_started_once_a_start_was_seen(world: Api) -> None:
 async def test_status_is_gone_after_a_404_whether_or_not_it_was_started(world: Api) -> None:
     number = "SELECT id, 0, 0 FROM campaigns WHERE campaign_id IN ('a', 'b')"
     text = f"INSERT INTO polls (campaign, asked_at, gone_at) {number}"
-    await world.service.store.transact(lambda conn: conn.execute(text))
+    await world.service.database.store.transact(lambda conn: conn.execute(text))
     assert await ids(world, status="gone") == "a b"
     assert await ids(world, status="started") == "A Z c:1 f-4"
     assert await ids(world, status="unknown") == "d.2 e_3 g h"

@@ -76,9 +76,14 @@ async def test_a_reader_in_the_way_is_said(admin: Api) -> None:
     await admin.post(replied(lead=JO))
     service = admin.service
     erasing = Erasing(
-        service.store.path, service.store, service.rejected, service.writer, admin.clock, readers_wait_s=0.2
+        service.database.store.path,
+        service.database.store,
+        service.rejected,
+        service.writer,
+        admin.clock,
+        readers_wait_s=0.2,
     )
-    with closing(sqlite3.connect(service.store.path)) as reader:
+    with closing(sqlite3.connect(service.database.store.path)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM journal").fetchone()
         erasing.start(JO)
@@ -91,7 +96,7 @@ async def test_a_reader_in_the_way_is_said(admin: Api) -> None:
 
 async def test_one_that_fails_is_said_in_the_log_without_the_address(admin: Api) -> None:
     await admin.post(replied(lead=JO))
-    await admin.service.store._writing.run(
+    await admin.service.database.store._writing.run(
         lambda _, conn: conn.execute(
             "CREATE TEMP TRIGGER no BEFORE UPDATE ON main.journal BEGIN SELECT RAISE(FAIL, 'no'); END"
         )

@@ -159,7 +159,7 @@ async def test_a_campaign_is_explained_with_what_leadterra_says(filled: Api) -> 
         around = cases.circumstances(conn, cases.Pins(), filled.clock.now)
         return cases.take_in(conn, cases.Answered("a", told, when, when, when), when, around)
 
-    await filled.service.store.transact(answer_with)
+    await filled.service.database.store.transact(answer_with)
     shown = await filled.json("/v1/campaigns/a")
     answer = await filled.json("/v1/explain", figure="sent", campaign_id="a")
     assert answer["provider"] == {"value": 7, "fetched_at": "2025-06-11T09:29:00Z"}

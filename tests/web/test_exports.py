@@ -84,7 +84,7 @@ ENDLESS = Table("endless", EventsParams, tables.EVENTS.row, endless)
 @pytest.fixture
 async def path(api: Api) -> Path:
     await api.post(started(), sent())
-    path = api.service.store.path
+    path = api.service.database.store.path
     await finished(Exports(path))  # SQLite keeps one descriptor of a closed connection, for the next
     return path
 

@@ -62,7 +62,7 @@ async def filled(api: Api) -> Api:
         started("a", name="=1+2"), sent(), sent("m2", step=None), bounced(), replied(message="m1"),
         started("b", name='Ä "b",\r\nc'), sent("-m3", campaign="b"), bounced("waits"), unread(),
     )  # fmt: skip
-    await api.service.store.transact(lambda conn: reconciliation.begin_run(conn, "schedule", api.clock.now))
+    await api.service.database.store.transact(lambda conn: reconciliation.begin_run(conn, "schedule", api.clock.now))
     return api
 
 

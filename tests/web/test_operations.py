@@ -117,14 +117,14 @@ async def test_before_the_first_delivery_its_time_is_0(api: Api) -> None:
 
 async def test_without_a_write_ahead_log_its_size_is_0(api: Api, tmp_path: Path) -> None:
     service = api.service
-    operations = Operations(tmp_path / "none.db", service.readers, service.writer, service.reader, Meters())
+    operations = Operations(tmp_path / "none.db", service.database.readers, service.writer, service.reader, Meters())
     answer = await operations.metrics(Call(NoParams(), None, {}, Role.OPEN, 0))
     assert b"\nreceiver_wal_bytes 0.0\n" in answer.content
 
 
 async def rename(api: Api, table: str) -> None:
     """Make a table unreadable."""
-    await api.service.store._writing.run(lambda _, conn: conn.execute(f"ALTER TABLE {table} RENAME TO gone"))
+    await api.service.database.store._writing.run(lambda _, conn: conn.execute(f"ALTER TABLE {table} RENAME TO gone"))
 
 
 async def test_it_is_not_ready_while_the_database_cannot_be_read(api: Api) -> None:

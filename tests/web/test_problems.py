@@ -103,7 +103,7 @@ async def test_an_unsigned_delivery_gets_one_constant_body(api: Api) -> None:
 
 
 async def test_a_fault_of_ours_is_told_to_the_log_only(api: Api) -> None:
-    await api.service.readers.close()
+    await api.service.database.readers.close()
     with capture_logs() as lines:
         response = await api.get("/v1/campaigns", headers={"X-Request-ID": "find-me"})
     assert (response.status_code, response.json()) == (500, INTERNAL)
@@ -115,7 +115,7 @@ async def test_a_fault_of_ours_is_told_to_the_log_only(api: Api) -> None:
 
 async def test_a_damaged_database_is_told_to_the_log_only(start: Start, tmp_path: Path) -> None:
     api = await start()
-    await api.service.store._writing.run(lambda _, conn: conn.execute("DROP TABLE replies"))
+    await api.service.database.store._writing.run(lambda _, conn: conn.execute("DROP TABLE replies"))
     with capture_logs() as lines:
         response = await api.get("/v1/events")
     assert (response.status_code, response.json()) == (500, INTERNAL)
@@ -126,7 +126,7 @@ async def test_an_error_without_a_code_of_ours_is_logged_with_its_text(api: Api)
     async def fail(*_: object) -> None:
         raise StorageError("The file 'x' is gone.")
 
-    api.service.readers.run = fail  # type: ignore[method-assign,assignment] # a fault that no test can plant otherwise
+    api.service.database.readers.run = fail  # type: ignore[method-assign,assignment] # a fault that no test can plant otherwise
     with capture_logs() as lines:
         response = await api.get("/v1/campaigns")
     assert response.json() == INTERNAL

@@ -185,5 +185,5 @@ async def test_a_retry_moves_the_entity_tag(ahead: Api) -> None:
 async def test_a_body_a_day_later_is_understood_by_itself(ahead: Api) -> None:
     ahead.clock.now = NOW + DAY_MS
     service = ahead.service
-    await service.writer.exclusively(lambda: service.store.retry_due(ahead.clock.now))
+    await service.writer.exclusively(lambda: service.database.store.retry_due(ahead.clock.now))
     assert [row["id"] for row in await rows(ahead)] == [3]

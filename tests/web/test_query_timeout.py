@@ -27,7 +27,7 @@ async def test_a_slow_question_is_interrupted_and_the_next_one_answered(
     url = "/v1/series?interval=15m&from=-1d"
     for _ in range(3):
         with monkeypatch.context() as slow:
-            slow.setattr(api.service.analysts, "_timeout_s", 0.01)
+            slow.setattr(api.service.database.analysts, "_timeout_s", 0.01)
             slow.setattr(series, "_asked", endless)
             found = await api.refused(url, 503)
         text = "The query took longer than 0.01 s; ask for less at once."
@@ -46,7 +46,7 @@ async def test_a_question_of_many_short_statements_is_interrupted_too(
             ).fetchone()
         return 1
 
-    readers: Readers = api.service.analysts
+    readers: Readers = api.service.database.analysts
     monkeypatch.setattr(readers, "_timeout_s", 0.01)
     with pytest.raises(QueryTimeoutError):
         await readers.run(ask)

@@ -31,9 +31,9 @@ async def test_a_campaign_that_is_not_known_is_not_found(api: Api, path: str, ca
 
 @pytest.mark.parametrize("path", OF_A_CAMPAIGN)
 async def test_a_campaign_that_is_only_asked_about_is_known_once_leadterra_answers(api: Api, path: str) -> None:
-    number = await api.service.store.transact(lambda conn: rows.add_campaign(conn, "asked"))
+    number = await api.service.database.store.transact(lambda conn: rows.add_campaign(conn, "asked"))
     assert (await api.refused(path.format("asked"), 404))["code"] == "campaign_not_found"
-    await api.service.store.transact(
+    await api.service.database.store.transact(
         lambda conn: conn.execute("INSERT INTO polls (campaign, answered_at) VALUES (?, 0)", (number,))
     )
     assert (await api.get(path.format("asked"))).status_code == 200

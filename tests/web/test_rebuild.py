@@ -22,7 +22,9 @@ async def ended(api: Api) -> dict[str, Any]:
 
 async def damage(api: Api) -> None:
     """A figure that the ledger does not bear out."""
-    await api.service.store._writing.run(lambda _, conn: conn.execute("UPDATE totals SET sent = 7 WHERE step = -1"))
+    await api.service.database.store._writing.run(
+        lambda _, conn: conn.execute("UPDATE totals SET sent = 7 WHERE step = -1")
+    )
 
 
 async def test_before_the_first_one_there_is_nothing_to_tell(admin: Api) -> None:
@@ -74,7 +76,9 @@ async def test_after_one_ended_another_can_be_started(admin: Api) -> None:
 
 
 async def test_a_failed_one_says_so_and_tells_the_log_why(admin: Api) -> None:
-    await admin.service.store._writing.run(lambda _, conn: conn.execute("ALTER TABLE replies RENAME TO gone"))
+    await admin.service.database.store._writing.run(
+        lambda _, conn: conn.execute("ALTER TABLE replies RENAME TO gone")
+    )
     with capture_logs() as lines:
         await admin.ask("POST", "/v1/rebuild")
         state = await ended(admin)

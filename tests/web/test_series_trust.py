@@ -17,7 +17,7 @@ async def gap(api: Api, campaign: int, figure: str, hours: tuple[float, float], 
     begin, end = (BEGIN + round(hour * HOUR_MS) for hour in hours)
     text = "INSERT INTO gaps VALUES (?, ?, ?, 'unexplained', ?, ?, ?)"
     values = (campaign, figure, end, begin, at_least, state)
-    await api.service.store.transact(lambda conn: conn.execute(text, values))
+    await api.service.database.store.transact(lambda conn: conn.execute(text, values))
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def torn(api: Api) -> Api:
     """Campaigns a and b, asked since nine, a day ago."""
     await api.post(sent("m1", campaign="a"), sent("m2", campaign="b", step=2))
     text = "INSERT INTO baselines (campaign, at, counters) VALUES (1, :at, '{}'), (2, :at, '{}')"
-    await api.service.store.transact(lambda conn: conn.execute(text, {"at": BEGIN}))
+    await api.service.database.store.transact(lambda conn: conn.execute(text, {"at": BEGIN}))
     api.clock.now += 24 * HOUR_MS
     return api
 
@@ -81,7 +81,7 @@ async def test_a_campaign_is_shown_where_its_life_reaches_into_the_range(
 async def test_contacts_are_unknown_only_of_campaigns_that_sent_before_the_receiver(torn: Api) -> None:
     figures = '{"sent": {"before_receiver": 4}}'
     text = "INSERT INTO drift VALUES (2, 0, 'in_sync', 0, 4, 0, '[0,0,0,0,0]', ?)"
-    await torn.service.store.transact(lambda conn: conn.execute(text, (figures,)))
+    await torn.service.database.store.transact(lambda conn: conn.execute(text, (figures,)))
     found = await of(torn, "figures=sent,contacted&group_by=campaign", "campaign_id", "sent", "contacted")
     assert found[:2] == [("a", 1, 1), ("b", 1, None)]
     assert (await of(torn, "figures=sent,contacted", "sent", "contacted"))[0] == (2, None)

@@ -108,7 +108,7 @@ async def test_sends_from_before_the_receiver_make_what_counts_leads_unknown(api
     await api.post(*HISTORY, bounced("lost", "09:13", campaign="a", step=1))
     figures = '{"sent": {"before_receiver": 4}}'
     statement = "INSERT INTO drift VALUES (1, 0, 'in_sync', 0, 4, 0, '[0,0,0,0,0]', ?)"
-    await api.service.store._writing.run(lambda _, conn: conn.execute(statement, (figures,)))
+    await api.service.database.store._writing.run(lambda _, conn: conn.execute(statement, (figures,)))
     found = await api.json("/v1/summary?from=2025-06-11")
     assert found["observed"]["contacted"] is None
     assert found["rates"] == {
