@@ -15,6 +15,9 @@ from tests.reconcile.world import World
 
 CHROMIUM = shutil.which("chromium")
 HERE = Path(__file__).parent
+# Far longer than anything here takes, also where other tests take both cores.
+PATIENCE_MS = 90_000
+TIMEOUT_S = 300
 
 Open = Callable[..., Awaitable[Reader]]
 
@@ -24,6 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
             if CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason="Debian's chromium is not installed"))
 
@@ -49,7 +53,7 @@ async def visit(browser: Browser) -> AsyncIterator[Open]:
     ) -> Reader:
         given = {"viewport": {"width": 1280, "height": 900}, "locale": "en-US", "timezone_id": "UTC", **options}
         context = await browser.new_context(**given)  # type: ignore[arg-type] # as Playwright names them
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE_MS)
         reader = Reader(context, await context.new_page(), site.url)
         readers.append((reader, expected))
         await reader.watch()

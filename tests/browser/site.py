@@ -22,6 +22,7 @@ TOKEN = "token-of-the-lock-file"
 ANALYST = "rcv_analyst"
 ADMIN = "rcv_admin"
 _AT_ONCE = 50
+_PATIENCE_S = 60
 
 
 def access() -> dict[str, tuple[str]]:
@@ -66,23 +67,25 @@ class Site:
         await self._running.aclose()
         self._running = AsyncExitStack()
 
+    def _client(self, headers: dict[str, str]) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=_PATIENCE_S)
+
     async def get(self, path: str, **params: Any) -> Any:
         """What the API answers to an analyst."""
-        async with httpx.AsyncClient(base_url=self.url, headers={"Authorization": f"Bearer {ANALYST}"}) as client:
+        async with self._client({"Authorization": f"Bearer {ANALYST}"}) as client:
             answer = await client.get(path, params=params or None)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     async def session(self, key: str) -> dict[str, str]:
         """The cookie of somebody who signed in with this key, as a browser keeps it."""
-        headers = {"Sec-Fetch-Site": "same-origin"}
-        async with httpx.AsyncClient(base_url=self.url, headers=headers) as client:
+        async with self._client({"Sec-Fetch-Site": "same-origin"}) as client:
             answer = await client.post("/sign-in", data={"key": key})
         return {"name": COOKIE, "value": answer.cookies[COOKIE].strip('"'), "url": self.url}
 
     async def post(self, *bodies: bytes) -> list[str]:
         """The outcomes of signed deliveries."""
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with self._client({}) as client:
 
             async def one(body: bytes) -> str:
                 headers = {"X-Leadterra-Signature": sign(SECRET.encode(), body).hex()}
