@@ -35,11 +35,12 @@ _INTERRUPT_EVERY_S = 0.02
 class Writing(Protocol):
     """The side that writes. It holds the ledger and its connection, and does one thing after the other.
 
-    `ended` is set when it has ended, told or not.
+    `ended` is set when it has ended, told or not. `pid` is that of a process of its own.
     """
 
     parser: Parser
     ended: asyncio.Event
+    pid: int | None
 
     async def run(
         self, function: Callable[Concatenate[Ledger, sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -57,6 +58,7 @@ class Store:
         self.path = path
         self.parser: Parser = writing.parser
         self.ended = writing.ended
+        self.writer_pid = writing.pid
         self._writing = writing
 
     @classmethod
@@ -142,6 +144,7 @@ class WritingThread:
     def __init__(self, connection: Connection, ledger: Ledger) -> None:
         self.parser = ledger.parser
         self.ended = asyncio.Event()
+        self.pid: int | None = None
         self._connection = connection
         self._ledger = ledger
 
