@@ -113,7 +113,7 @@ async def _serve(settings: Settings, lock: DatabaseLock, listener: socket.socket
     service = await Service.open(settings, token, own, lock=lock)
     try:
         async with listening(settings, service, listener) as serving:
-            lock.describe(Holder(os.getpid(), url, token))
+            lock.describe(Holder(os.getpid(), url, token, service.database.store.writer_pid))
             _announce(settings, listener, service.missing)
             collect_rarely()
             sys.setswitchinterval(_SWITCH_INTERVAL_S)

@@ -5,6 +5,8 @@ import json
 import os
 import resource
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from receiver.errors import CommandError
 from receiver.storage.lock import DatabaseLock, Holder
 
-SERVER = Holder(7, "http://127.0.0.1:8000", "secret-token")
+SERVER = Holder(7, "http://127.0.0.1:8000", "secret-token", 8)
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def test_the_file_stands_beside_the_database(lock: DatabaseLock, tmp_path: Path)
 
 def test_who_acquires_it_is_named_in_it(lock: DatabaseLock) -> None:
     assert lock.acquire()
-    assert json.loads(text(lock)) == {"pid": os.getpid(), "url": None, "token": None}
+    assert json.loads(text(lock)) == {"pid": os.getpid(), "url": None, "token": None, "writer": None}
     assert lock.holder() == Holder(os.getpid())
 
 
@@ -74,7 +76,7 @@ def test_nobody_else_may_read_it(lock: DatabaseLock, before: int | None) -> None
 def test_a_server_says_how_it_is_reached(lock: DatabaseLock) -> None:
     assert lock.acquire()
     lock.describe(SERVER)
-    assert text(lock) == '{"pid": 7, "url": "http://127.0.0.1:8000", "token": "secret-token"}'
+    assert text(lock) == '{"pid": 7, "url": "http://127.0.0.1:8000", "token": "secret-token", "writer": 8}'
     assert lock.holder() == SERVER
 
 
@@ -83,7 +85,7 @@ def test_a_shorter_text_leaves_nothing_of_a_longer_one(lock: DatabaseLock) -> No
     assert lock.acquire()
     lock.describe(SERVER)
     lock.describe(Holder(1))
-    assert text(lock) == '{"pid": 1, "url": null, "token": null}'
+    assert text(lock) == '{"pid": 1, "url": null, "token": null, "writer": null}'
 
 
 def test_the_token_goes_with_the_holder(lock: DatabaseLock) -> None:
@@ -138,3 +140,15 @@ def test_a_text_that_cannot_be_written_gives_the_lock_back(lock: DatabaseLock, t
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(caught.value) == f"The lock file '{lock.path}' cannot be written: File too large."
     assert DatabaseLock(tmp_path / "receiver.db").acquire()
+
+
+def test_it_is_left_over_while_a_writer_outlives_its_server(lock: DatabaseLock) -> None:
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
+        ended.wait()
+    assert lock.acquire()
+    found = []
+    us = os.getpid()
+    for server, writer in [(ended.pid, us), (us, us), (ended.pid, ended.pid), (ended.pid, None)]:
+        lock.describe(Holder(server, "url", "token", writer))
+        found.append(lock.is_left_over())
+    assert found == [True, False, False, False]

@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from receiver.errors import CommandError
@@ -11,11 +11,12 @@ from receiver.errors import CommandError
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a database: its process, and its server's url and token when it is one."""
+    """Who holds a database: its process; of a server also url, token, and the process that writes for it."""
 
     pid: int | None
     url: str | None = None
     token: str | None = None
+    writer: int | None = None
 
     @property
     def process(self) -> str:
@@ -57,7 +58,7 @@ class DatabaseLock:
         """Write who we are, for others to read; raises CommandError where there is no space for it."""
         if self._file is None:
             raise CommandError(f"The lock file '{self.path}' is not held.")
-        text = json.dumps({"pid": holder.pid, "url": holder.url, "token": holder.token}).encode()
+        text = json.dumps(asdict(holder)).encode()
         try:
             # In this order: a reader in between finds the longer text of a server whole.
             os.pwrite(self._file, text, 0)
@@ -75,22 +76,14 @@ class DatabaseLock:
         """Who holds the lock, as far as the file says."""
         try:
             found = json.loads(self.path.read_bytes())
-            return Holder(found["pid"], found["url"], found["token"])
+            return Holder(found["pid"], found["url"], found["token"], found.get("writer"))
         except (OSError, ValueError, KeyError, TypeError):
             return Holder(None)
 
     def is_left_over(self) -> bool:
-        """Whether who holds the lock has ended, and only the process that wrote for it is still finishing."""
-        pid = self.holder().pid
-        if pid is None:
-            return False
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:  # another user's
-            return False
-        return False
+        """Whether a server has ended that held the lock, and the process that wrote for it is still finishing."""
+        holder = self.holder()
+        return _is_alive(holder.writer) and not _is_alive(holder.pid)
 
     def release(self) -> None:
         """Give the lock up. The file stays: removing it would let two processes lock different files."""
@@ -98,3 +91,15 @@ class DatabaseLock:
             os.ftruncate(self._file, 0)
             os.close(self._file)
             self._file = None
+
+
+def _is_alive(pid: int | None) -> bool:
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

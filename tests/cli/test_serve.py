@@ -58,7 +58,7 @@ def test_flags_and_keys_and_a_wildcard_host(start: Callable[..., Server], databa
 def test_the_lock_file_can_be_read_by_its_owner_only(server: Server, database: Database) -> None:
     path = DatabaseLock(database.path).path
     assert path.stat().st_mode & 0o777 == 0o600
-    assert set(json.loads(path.read_text())) == {"pid", "url", "token"}
+    assert set(json.loads(path.read_text())) == {"pid", "url", "token", "writer"}
 
 
 def test_every_start_has_another_token(start: Callable[..., Server], database: Database) -> None:

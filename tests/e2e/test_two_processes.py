@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE
 
@@ -16,6 +17,16 @@ import pytest
 from tests.e2e.server import PATIENCE_S, Load, Server, environment, ledger, run, sent, until
 
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "20"))
+
+
+@contextmanager
+def held_up(pid: int) -> Iterator[None]:
+    """A process does nothing until the end of the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def kill_writer_under_load(database: Path, number: int) -> list[str]:
@@ -79,38 +90,35 @@ def test_nobody_gets_the_database_before_the_writer_of_a_killed_server_has_ended
     first = serve()
     assert first.post(sent("m1")).status == 204
     writer = first.writer_pid
-    os.kill(writer, signal.SIGSTOP)
-    first.process.kill()
-    second = serve(wait=False)
-    second.wait_until_said('"event": "waiting_for_lock"')
-    assert not second.port
-    os.kill(writer, signal.SIGCONT)
+    with held_up(writer):
+        first.process.kill()
+        second = serve(wait=False)
+        second.wait_until_said('"event": "waiting_for_lock"')
+        assert not second.port
     second.wait_until_listening()
     assert second.post(sent("m1")).outcome == "duplicate"
 
 
 def test_a_command_waits_for_the_writer_of_a_killed_server(server: Server) -> None:
     assert server.post(sent("m1")).status == 204
-    writer = server.writer_pid
-    os.kill(writer, signal.SIGSTOP)
-    server.process.kill()
-    server.process.wait()
     command = [sys.executable, "-m", "receiver", "rebuild", "--json"]
     environ, folder = environment(server.database), server.database.parent
-    with subprocess.Popen(command, env=environ, cwd=folder, text=True, stdout=PIPE, stderr=PIPE) as rebuilding:
+    with held_up(server.writer_pid):
+        server.process.kill()
+        server.process.wait()
+        rebuilding = subprocess.Popen(command, env=environ, cwd=folder, text=True, stdout=PIPE, stderr=PIPE)
         assert rebuilding.stderr is not None
-        assert rebuilding.stderr.readline() == "Waiting for what a server that was killed is still writing.\n"
-        os.kill(writer, signal.SIGCONT)
-        said, _ = rebuilding.communicate(timeout=PATIENCE_S)
+        first_line = rebuilding.stderr.readline()
+    said, _ = rebuilding.communicate(timeout=PATIENCE_S)
+    assert first_line == "Waiting for what a server that was killed is still writing.\n"
     assert json.loads(said) == {"rows": 1, "rows_changed": 0}
 
 
 def test_a_held_up_writer_is_503_until_it_goes_on(serve: Callable[..., Server]) -> None:
     server = serve(ingest__commit_timeout_s=0.5)
     writer = server.writer_pid
-    os.kill(writer, signal.SIGSTOP)
-    refused = server.post(sent("m1"))
-    os.kill(writer, signal.SIGCONT)
+    with held_up(writer):
+        refused = server.post(sent("m1"))
     assert (refused.status, refused.code) == (503, "unavailable")
     assert refused.json()["detail"] == "The event was not stored in time; send it again."
     assert server.post(sent("m1")).status == 204

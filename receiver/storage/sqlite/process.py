@@ -26,6 +26,8 @@ T = TypeVar("T")
 # They are for the process that serves, which lets this one finish; Ctrl-C and some supervisors send them to both.
 _NOT_ITS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+_POLL_S = 0.005
+
 
 class WritingProcess:
     """A process of its own. It shares the database's lock, which so is held until both have ended.
@@ -43,6 +45,7 @@ class WritingProcess:
         self.parser: Parser
         self.unchecked: Sequence[str]
         self.ended = asyncio.Event()
+        self.pid: int | None = process.pid
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -96,7 +99,8 @@ class WritingProcess:
                 (length,) = wire.LENGTH.unpack(await self._reader.readexactly(wire.LENGTH.size))
                 content = await self._reader.readexactly(length)
                 self._take(_answer_in(content))
-        await asyncio.to_thread(self._process.wait)
+        while self._process.poll() is None:  # noqa: ASYNC110 # it is ending, and has no event for it
+            await asyncio.sleep(_POLL_S)
         self.ended.set()
         for future in self._pending:
             if not future.done():

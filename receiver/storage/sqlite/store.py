@@ -36,12 +36,14 @@ _INTERRUPT_EVERY_S = 0.02
 class Writing(Protocol):
     """The side that writes. It holds the ledger and its connection, and does one thing after the other.
 
-    `unchecked` are the tables whose pages it had no time to look at; `ended` is set when it has ended, told or not.
+    `unchecked` are the tables whose pages it had no time to look at; `ended` is set when it has ended, told or not;
+    `pid` is that of a process of its own.
     """
 
     parser: Parser
     unchecked: Sequence[str]
     ended: asyncio.Event
+    pid: int | None
 
     async def run(
         self, function: Callable[Concatenate[Ledger, sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -63,6 +65,7 @@ class Store:
         self.parser: Parser = writing.parser
         self.unchecked = writing.unchecked
         self.ended = writing.ended
+        self.writer_pid = writing.pid
         self._writing = writing
 
     @classmethod
@@ -149,6 +152,7 @@ class WritingThread:
         self.parser: Parser = prepared.ledger.parser
         self.unchecked = prepared.unchecked
         self.ended = asyncio.Event()
+        self.pid: int | None = None
         self._connection = connection
         self._ledger = prepared.ledger
 
