@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from structlog.testing import capture_logs
 
 from receiver.errors import UnavailableError
 from receiver.events import Event, Kind, Unread
@@ -294,8 +295,10 @@ async def test_a_body_that_cannot_be_read_is_kept_all_the_same(ingest: Ingest) -
         raise ZeroDivisionError(len(body), now_ms)
 
     ingest.store.parser.parse = broken  # type: ignore[method-assign] # as a defect of ours would
-    tasks = [asyncio.create_task(ingest.writer.submit(Posted(body(f"m{number}"), 0))) for number in range(2)]
-    assert await asyncio.gather(*tasks) == ["quarantined", "quarantined"]
+    with capture_logs() as lines:
+        tasks = [asyncio.create_task(ingest.writer.submit(Posted(body(f"m{number}"), 0))) for number in range(2)]
+        assert await asyncio.gather(*tasks) == ["quarantined", "quarantined"]
+    assert [line["event"] for line in lines] == ["delivery_not_stored", "body_not_read"] * 2
     assert ingest.rows("SELECT reason, count(*) FROM quarantine GROUP BY reason") == [("invalid_field", 2)]
     assert not ingest.writer.failed.is_set()
 
