@@ -26,8 +26,9 @@ class Alarm:
 class Reading:
     """Observed figures per campaign id, the names, deliveries by outcome, and those in quarantine by reason.
 
-    `repeated` of the last brought the very bytes of another, and were answered as its duplicates. `missing` is what
-    Leadterra's counters say that the receiver lacks, by figure; `alarms` are those that are not over.
+    A campaign of which nothing came has no figures. `repeated` of the last brought the very bytes of another, and
+    were answered as its duplicates. `missing` is what Leadterra's counters say that the receiver lacks, by figure;
+    `alarms` are those that are not over.
     """
 
     figures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -49,7 +50,7 @@ async def read(client: httpx.AsyncClient) -> Reading:
     quarantine = (await _get(client, "/v1/quarantine?limit=2000")).json()["data"]
     drift = (await _get(client, "/v1/drift?gaps=open&limit=2000")).json()
     return Reading(
-        {row["campaign_id"]: row["observed"] for row in campaigns},
+        {row["campaign_id"]: _known(row["observed"]) for row in campaigns},
         {row["campaign_id"]: row["name"] or row["campaign_id"] for row in campaigns},
         outcomes((await _get(client, "/metrics")).text),
         _by_reason(quarantine),
@@ -57,6 +58,11 @@ async def read(client: httpx.AsyncClient) -> Reading:
         _by_figure(drift["gaps"]),
         [Alarm(row["code"], row["campaign_id"], row["detail"]) for row in drift["alarms"]],
     )
+
+
+def _known(figures: Mapping[str, int | None]) -> dict[str, int]:
+    """A campaign that is compared before anything came of it has no figures yet."""
+    return {name: count for name, count in figures.items() if count is not None}
 
 
 def _by_figure(gaps: Iterable[Mapping[str, Any]]) -> Counter[str]:

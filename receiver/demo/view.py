@@ -73,7 +73,7 @@ def show_sentences(console: Console, sentences: Sequence[str]) -> None:
 
 def line(reading: Reading, now_ms: int) -> str:
     """A reading in one line."""
-    sums = {name: sum(row[name] for row in reading.figures.values()) for name in _FIGURES}
+    sums = {name: sum(row.get(name, 0) for row in reading.figures.values()) for name in _FIGURES}
     figures = ", ".join(f"{count:,} {name}" for name, count in sums.items())
     return f"{_date(now_ms)}  {counts(reading)}; {len(reading.figures)} campaigns: {figures}"
 
@@ -118,7 +118,7 @@ def _screen(reading: Reading, now_ms: int, start_ms: int) -> Group:
     for name in _FIGURES:
         table.add_column(name.capitalize(), justify="right", min_width=8)
     for campaign_id, row in reading.figures.items():
-        table.add_row(Text(reading.names[campaign_id]), *(f"{row[name]:,}" for name in _FIGURES))
+        table.add_row(Text(reading.names[campaign_id]), *(f"{row.get(name, 0):,}" for name in _FIGURES))
     done = min(1.0, (now_ms - start_ms) / 1000 / SPAN_S)
     head = Table.grid(padding=(0, 2))
     head.add_row(Text(_date(now_ms), style="bold"), ProgressBar(total=1.0, completed=done, width=24), _left(done))

@@ -59,7 +59,8 @@ def test_a_lost_event_is_found(held: Path) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        "INSERT INTO journal SELECT seq + 100, received_at, kind, key, campaign, role, copies, secret, peer, body"
+        "INSERT INTO journal"
+        " SELECT seq + 100, received_at, kind, key, campaign, role, copies, secret, peer, body, origin"
         " FROM journal WHERE seq = 1",
         "UPDATE totals SET sent = sent + 1 WHERE step = -1",
     ],
