@@ -72,7 +72,7 @@ async def test_a_part_that_fails_ends_the_demo_with_a_word() -> None:
 
 async def _said(capsys: pytest.CaptureFixture[str], words: str) -> str:
     said = ""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         while words not in said:
             await asyncio.sleep(0.05)
             said += capsys.readouterr().err

@@ -112,11 +112,11 @@ def test_a_quota_that_is_used_up_refuses_and_heals(database: Path) -> None:
     """To SQLite a write that the system refuses is one, whether for a quota or for a bound on the file's size."""
     with Server(database) as server, server.connect() as client:
         most = database.with_name("receiver.db-wal").stat().st_size + 1_000_000
-        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+        resource.prlimit(server.writer_pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
         acked = fill(client)
         assert len(acked) > 1
         assert server.get("/readyz").status == 503
-        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        resource.prlimit(server.writer_pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         until(lambda: server.get("/readyz").status == 200, "it to be ready again")
         assert client.post(sent("healed", padding=PADDING)).status == 204
         assert ledger(server.database) == [*acked, "healed"]
