@@ -14,9 +14,8 @@ from receiver.storage.sqlite.queries import Queries, queries, select_by_keys
 FOLDER = resources.files("receiver.storage.sqlite").joinpath("sql")
 FILES = sorted(entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".sql"))
 NAMED = [(file, name) for file in FILES for name in queries(file).names()]
-# Run by name only so that they can be named: they make the tables that others of their file need.
-_EXPECTED = ("", "_shifts", "_bounces", "_minutes", "_spans", "_baselines")
-TEMPORARY = tuple(f"create_expected{name}" for name in _EXPECTED)
+# They make the tables that others of their file need.
+TEMPORARY = [name for name in queries("recount.sql").names() if name.startswith("create_")]
 
 
 @pytest.fixture(scope="module")

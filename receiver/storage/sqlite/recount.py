@@ -3,43 +3,31 @@
 The count runs on one snapshot of a reading connection, while ingest goes on. Ingest changes ledger and
 figures by the same differences, so what was wrong at the snapshot is wrong by the same amount later:
 adding the differences in one transaction repairs the figures, and is visible all at once.
+
+Plain sends, which are most messages, are counted by SQLite; all else is booked as ingest books it. Both fill
+temporary tables on disk, so that the memory it takes does not grow with the ledger.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 from receiver.errors import ReceiverError
 from receiver.events import STEP_NONE, Message, Origin
-from receiver.figures import (
-    MINUTE_MS,
-    QUARTER_MS,
-    REPLIED,
-    REPLIED_HUMAN,
-    REPLY,
-    STARTED,
-    Booking,
-    first_replies,
-    message_bookings,
-    message_shifts,
-    shifts,
-)
+from receiver.figures import MINUTE_MS, REPLIED, REPLIED_HUMAN, REPLY, STARTED, Booking, first_replies
 from receiver.storage.sqlite.queries import queries, write_rows
 from receiver.storage.sqlite.reconciliation import baseline_times
-from receiver.storage.sqlite.rollups import bounce_rows, counts, minute_row, set_contacted
+from receiver.storage.sqlite.rollups import Rollups, set_contacted
 from receiver.storage.sqlite.rows import step_in
 
-CHUNK_ROWS = 50_000
-_TABLES = (
-    "expected",
-    "expected_shifts",
-    "expected_bounces",
-    "expected_minutes",
-    "expected_spans",
-    "expected_baselines",
-)
+CHUNK_ROWS = 250_000
+_BOOKED_AT_ONCE = 20_000
+# What lies together in the ledger is spread over the series of all campaigns: their pages stay at hand.
+_CACHE_KIB = 32_768
+_TABLES = ("series", "totals", "shifts", "bounces", "minutes", "baseline_ledgers", "plain", "spans")
 
 
 class StoppedError(ReceiverError):
@@ -82,20 +70,31 @@ class Correction:
 
 def recount(conn: sqlite3.Connection, progress: Progress) -> Correction:
     """What is to be corrected, as of one snapshot. `conn` must not be in a transaction."""
-    sql = queries("recount.sql")
-    for name in _TABLES:
-        conn.execute(sql[f"drop_{name}"])
-        conn.execute(sql[f"create_{name}"])
-    conn.execute("BEGIN")
-    try:
-        progress.total = conn.execute(sql["ledger_rows"]).fetchone()[0]
+    with _counting(conn):
+        progress.total = conn.execute(queries("recount.sql")["ledger_rows"]).fetchone()[0]
         minutes_since = _minutes_since(conn)
         _Recount(conn, minutes_since, progress).run()
         return _differences(conn, minutes_since)
+
+
+@contextmanager
+def _counting(conn: sqlite3.Connection) -> Iterator[None]:
+    """One snapshot, and empty temporary tables that are gone after it."""
+    sql = queries("recount.sql")
+    cache = conn.execute("PRAGMA cache_size").fetchone()[0]
+    for schema in ("main", "temp"):
+        conn.execute(f"PRAGMA {schema}.cache_size = -{_CACHE_KIB}")
+    for name in _TABLES:
+        conn.execute(f"DROP TABLE IF EXISTS temp.{name}")
+        conn.execute(sql[f"create_{name}"])
+    conn.execute("BEGIN")
+    try:
+        yield
     finally:
         conn.execute("ROLLBACK")
         for name in _TABLES:
-            conn.execute(sql[f"drop_{name}"])
+            conn.execute(f"DROP TABLE IF EXISTS temp.{name}")
+        conn.execute(f"PRAGMA main.cache_size = {cache}")
 
 
 def _minutes_since(conn: sqlite3.Connection) -> int:
@@ -110,10 +109,13 @@ def _differences(conn: sqlite3.Connection, horizon_minute: int) -> Correction:
     def rows(name: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in conn.execute(sql[name], {"horizon_minute": horizon_minute})]
 
+    series = rows("series_differences")
+    if series or rows("series_rows_expected") != rows("series_rows_held"):
+        series += rows("series_unexpected")
     return Correction(
         totals=rows("totals_differences"),
         unsent=rows("unsent_differences"),
-        series=rows("series_differences"),
+        series=series + rows("workspace_differences"),
         shifts=rows("shifts_differences"),
         bounces=rows("bounces_differences"),
         minutes=rows("minutes_differences"),
@@ -145,34 +147,35 @@ def correct(conn: sqlite3.Connection, correction: Correction) -> None:
         raise
 
 
-_Places = Iterable[tuple[int, int, Booking]]
-
-
 class _Recount:
-    """Fills the temporary tables, chunk by chunk."""
+    """Fills the temporary tables."""
 
     def __init__(self, conn: sqlite3.Connection, minutes_since: int, progress: Progress) -> None:
         self._conn = conn
         self._sql = queries("recount.sql")
-        self._horizon_minute = minutes_since
+        self._minutes_since = minutes_since
         self._progress = progress
+        self._rows("begin_baselines")
         self._baselines = baseline_times(conn)
+        self._rollups = Rollups(minutes_since, self._baselines)
+        self._booked = 0
+        self._spans: dict[int, tuple[int, int]] = {}
 
     def run(self) -> None:
-        self._rows("begin_baselines")
         after = b""
         last = self._conn.execute(self._sql["last_key"]).fetchone()[0]
         while last is not None and after < last:
             values = {"after": after, "rows": CHUNK_ROWS - 1}
             row = self._conn.execute(self._sql["chunk_end"], values).fetchone()
             upto = last if row is None else row[0]
-            self._progress.check()
             self._count_messages(after, upto)
             self._progress.done += CHUNK_ROWS
+            self._progress.check()
             after = upto
-        self._book(self._replies())
-        self._book(self._leads())
-        self._book((campaign, STEP_NONE, Booking(at, STARTED)) for campaign, at in self._rows("all_starts"))
+        self._book_replies()
+        self._book_leads()
+        self._book_starts()
+        self._sum_up()
         self._progress.done = self._progress.total
 
     def _rows(self, name: str, **values: object) -> sqlite3.Cursor:
@@ -181,57 +184,53 @@ class _Recount:
     def _count_messages(self, after: bytes, upto: bytes) -> None:
         chunk = {"after": after, "upto": upto}
         self._rows("count_plain_series", **chunk)
-        self._rows("count_plain_minutes", **chunk, horizon=self._horizon_minute * MINUTE_MS)
-        self._rows("measure_plain_spans", **chunk)
-        self._rows("count_plain_baselines", **chunk)
-        self._book(self._bounced(self._rows("bounced_messages", **chunk).fetchall()))
-
-    def _bounced(self, rows: list[tuple[Any, ...]]) -> _Places:
-        for campaign, step, sent_at, soft_at, hard_at, soft_reason, hard_reason, domain in rows:
-            message = Message(None, step_in(step), sent_at, soft_at, soft_reason, hard_at, hard_reason, domain)
-            for booking in message_bookings(message):
-                yield campaign, step, booking
-            self._shift(campaign, step, message_shifts(message))
-            for place, row in bounce_rows(campaign, message):
-                self._conn.execute(self._sql["add_expected_bounce"], (*place, *row))
+        self._rows("count_plain", **chunk)
+        self._rows("count_plain_minutes", **chunk, horizon=self._minutes_since * MINUTE_MS)
+        if self._baselines:
+            self._rows("count_plain_baselines", **chunk)
+        for campaign, step, sent_at, soft_at, hard_at, *reasons, domain in self._rows("bounced_messages", **chunk):
+            message = Message(None, step_in(step), sent_at, soft_at, reasons[0], hard_at, reasons[1], domain)
+            self._rollups.book_message(campaign, message)
             # Figures leave out a soft bounce after a hard one, its campaign's span does not.
-            times = [at for at in (sent_at, soft_at, hard_at) if at is not None]
-            self._conn.execute(self._sql["widen_expected_span"], (campaign, min(times), max(times)))
+            self._note(campaign, [at for at in (sent_at, soft_at, hard_at) if at is not None])
 
-    def _replies(self) -> _Places:
-        for campaign, step, at, sent_at, origin in self._rows("attributed_replies").fetchall():
+    def _book_replies(self) -> None:
+        for campaign, step, at, sent_at, origin in self._rows("attributed_replies"):
             if origin == Origin.WEBHOOK:
-                yield self._at_send(campaign, step, Booking(at, REPLY), sent_at)
-            self._conn.execute(self._sql["widen_expected_span"], (campaign, at, at))
+                self._rollups.book_reply(campaign, step, [Booking(at, REPLY)], sent_at)
+            self._note(campaign, [at])
 
-    def _leads(self) -> _Places:
-        rows = self._rows("replies_by_lead").fetchall()
+    def _book_leads(self) -> None:
+        rows = self._rows("replies_by_lead")
         for (campaign, _), group in groupby(rows, key=lambda row: (row[0], row[1])):
             first, first_human = first_replies([tuple(row)[2:] for row in group])
-            if first is not None:
-                yield self._at_send(campaign, first.step, Booking(first.at, REPLIED), first.sent_at)
-            if first_human is not None:
-                booking = Booking(first_human.at, REPLIED_HUMAN)
-                yield self._at_send(campaign, first_human.step, booking, first_human.sent_at)
+            for reply, counted in ((first, REPLIED), (first_human, REPLIED_HUMAN)):
+                if reply is not None:
+                    self._rollups.book_reply(campaign, reply.step, [Booking(reply.at, counted)], reply.sent_at)
+                    self._note(campaign, [reply.at])
 
-    def _at_send(self, campaign: int, step: int, booking: Booking, sent_at: int | None) -> tuple[int, int, Booking]:
-        """The booking as it is, once it is noted where its send is."""
-        self._shift(campaign, step, shifts([booking], sent_at))
-        return campaign, step, booking
+    def _book_starts(self) -> None:
+        for campaign, at in self._rows("all_starts"):
+            self._rollups.book(campaign, STEP_NONE, [Booking(at, STARTED)])
+            self._note(campaign, [at])
 
-    def _shift(self, campaign: int, step: int, bookings: Iterable[Booking]) -> None:
-        for at, row in bookings:
-            self._conn.execute(self._sql["add_expected_shift"], (campaign, step, at // QUARTER_MS, *row))
-
-    def _book(self, places: _Places) -> None:
-        for campaign, step, (at, row) in places:
+    def _note(self, campaign: int, times: Iterable[int]) -> None:
+        """Events of a campaign are booked."""
+        first, last = min(times), max(times)
+        held = self._spans.get(campaign)
+        self._spans[campaign] = (first, last) if held is None else (min(held[0], first), max(held[1], last))
+        self._booked += 1
+        if self._booked % _BOOKED_AT_ONCE == 0:
             self._progress.check()
-            place = (campaign, step, at // QUARTER_MS)
-            self._conn.execute(self._sql["add_expected"], (*place, *row))
-            minute = at // MINUTE_MS
-            if minute >= self._horizon_minute:
-                self._conn.execute(self._sql["add_expected_minute"], minute_row((campaign, minute), row))
-            for baseline in self._baselines.get(campaign, ()):
-                if at <= baseline:
-                    self._conn.execute(self._sql["add_expected_baseline"], (*counts(row), campaign, baseline))
-            self._conn.execute(self._sql["widen_expected_span"], (campaign, at, at))
+            self._write()
+
+    def _write(self) -> None:
+        self._rollups.write(self._conn)
+        self._rollups = Rollups(self._minutes_since, self._baselines)
+
+    def _sum_up(self) -> None:
+        self._write()
+        self._rows("add_plain_totals")
+        set_contacted(self._conn, [row[0] for row in self._rows("campaigns_counted")])
+        self._rows("add_plain_spans")
+        self._conn.executemany(self._sql["widen_span"], [(campaign, *span) for campaign, span in self._spans.items()])
