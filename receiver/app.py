@@ -174,7 +174,8 @@ class Service:
     def _handlers(self, access: Access) -> Handlers:
         path, readers, analysts = self._settings.database_path, self.database.readers, self.database.analysts
         comparison = Comparison(self.reconciliation.pins, self._clock)
-        campaigns, drift = Campaigns(readers, self.books, comparison), Drift(readers, comparison)
+        campaigns = Campaigns(readers, self.database.points, self.books, comparison)
+        drift = Drift(readers, comparison)
         summary = Summary(analysts)
         pages = Pages(assets := Assets(), self._settings.server.root_path)
         return Handlers(

@@ -14,6 +14,7 @@ from receiver.reconcile.standings import Standing
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.storage.sqlite.connection import one_moment
+from receiver.storage.sqlite.points import PointReader
 from receiver.storage.sqlite.series import with_replies_to_nothing
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
@@ -44,8 +45,9 @@ _OF_A_STEP = tuple(figure for figure in OBSERVED if figure != "starts")
 class Campaigns:
     """Handlers of `/v1/campaigns…`."""
 
-    def __init__(self, readers: Readers, books: Books, comparison: Comparison) -> None:
+    def __init__(self, readers: Readers, points: PointReader, books: Books, comparison: Comparison) -> None:
         self._readers = readers
+        self._points = points
         self._books = books
         self._comparison = comparison
 
@@ -59,7 +61,7 @@ class Campaigns:
         return {"data": [campaign for _, campaign in page], "next_cursor": cursor}
 
     async def one(self, call: Call) -> dict[str, Any]:
-        return await self._readers.run(known_campaign, self._comparison, call.path["campaign_id"], call.now_ms)
+        return await self._points.run(known_campaign, self._comparison, call.path["campaign_id"], call.now_ms)
 
     async def add(self, call: Call) -> dict[str, Any]:
         """Reconcile this campaign too. Twice is as good as once."""
@@ -70,7 +72,7 @@ class Campaigns:
         return await self._readers.run(known_campaign, self._comparison, body.campaign_id, call.now_ms)
 
     async def steps(self, call: Call) -> dict[str, Any]:
-        return {"data": await self._readers.run(_steps, self._comparison, call.path["campaign_id"])}
+        return {"data": await self._points.run(_steps, self._comparison, call.path["campaign_id"])}
 
 
 def campaign_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:
