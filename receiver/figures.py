@@ -26,6 +26,7 @@ FIGURES = (
 OBSERVED = (*FIGURES[:3], "contacted", *FIGURES[3:])
 
 QUARTER_MS = 900_000
+QUARTERS_PER_DAY = 96
 MINUTE_MS = 60_000
 
 # What the send basis books elsewhere than the event basis, and bounced messages whose send is not held.

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from receiver.events import Message
-from receiver.figures import MINUTE_MS, QUARTER_MS, REPLIED, REPLIED_HUMAN, REPLY, Booking
+from receiver.figures import MINUTE_MS, QUARTER_MS, QUARTERS_PER_DAY, REPLIED, REPLIED_HUMAN, REPLY, Booking
 from receiver.storage.sqlite.connection import open_for_writing
 from receiver.storage.sqlite.migrate import migrate
 from receiver.storage.sqlite.queries import queries
@@ -42,9 +42,12 @@ _REPLY = (
 # Sums of the plain sends, which are most: what `Rollups` would write for them.
 _PLAIN = "FROM messages WHERE soft_at IS NULL AND hard_at IS NULL"
 _ONES = "count(*), count(*), count(*), 0, 0, 0, 0, 0, 0, 0"
+_DAY = f"sent_at / {DAY_MS} * {QUARTERS_PER_DAY}"
 _SUMS = (
     f"INSERT INTO series SELECT campaign, step, sent_at / {QUARTER_MS}, {_ONES} {_PLAIN} GROUP BY 1, 3, 2",
     f"INSERT INTO series SELECT 0, step, sent_at / {QUARTER_MS}, {_ONES} {_PLAIN} GROUP BY 3, 2",
+    f"INSERT INTO days SELECT campaign, step, {_DAY}, {_ONES} {_PLAIN} GROUP BY 1, 3, 2",
+    f"INSERT INTO days SELECT 0, step, {_DAY}, {_ONES} {_PLAIN} GROUP BY 3, 2",
     f"INSERT INTO totals SELECT campaign, step, {_ONES}, 0, 0, 0 {_PLAIN} GROUP BY 1, 2",
     f"INSERT INTO totals SELECT campaign, -1, {_ONES}, 0, 0, 0 {_PLAIN} GROUP BY 1",
 )

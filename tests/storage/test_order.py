@@ -167,6 +167,8 @@ def held(ledger: LedgerUnderTest, identities: dict[tuple[int, bytes], tuple[str,
         rows = ledger.rows(statement)
         return not_zero({row[:width]: Counter(dict(zip(figures, row[width:], strict=True))) for row in rows})
 
+    assert by_days(ledger, "series") == by_days(ledger, "days")
+
     def listed(condition: str) -> set[tuple[str, str]]:
         rows = ledger.rows(f"SELECT kind, key FROM quarantine WHERE resolved_at IS NULL AND {condition}")
         assert len(rows) == len(set(rows)), "an event is listed twice"
@@ -194,6 +196,13 @@ def held(ledger: LedgerUnderTest, identities: dict[tuple[int, bytes], tuple[str,
         listed("reason = 'campaign_unknown'"),
         listed("reason = 'conflict'"),
     )
+
+
+def by_days(ledger: LedgerUnderTest, table: str) -> dict[Any, dict[str, int]]:
+    """Sums of every day (UTC), of the workspace's too."""
+    sums = ", ".join(f"sum({figure})" for figure in FIGURES)
+    rows = ledger.rows(f"SELECT campaign, step, quarter / 96, {sums} FROM {table} GROUP BY 1, 2, 3")
+    return not_zero({row[:3]: Counter(dict(zip(FIGURES, row[3:], strict=True))) for row in rows})
 
 
 def cohorts(ledger: LedgerUnderTest) -> dict[Any, dict[str, int]]:

@@ -129,7 +129,8 @@ def test_a_list_and_rows_of_one_query_are_two_texts() -> None:
 
 
 def test_sums_that_are_not_asked_are_left_out() -> None:
-    text = queries("series.sql").with_sums("series", frozenset({"attempted", "starts"}))
+    sql = queries("series.sql")
+    text = sql.with_sums("series", frozenset({"attempted", "starts"}))
     assert text.startswith("/* series */ SELECT NULL, sum(attempted), sum(starts)\nFROM series\nWHERE campaign IN (")
 
 

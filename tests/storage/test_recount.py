@@ -37,6 +37,9 @@ def figures(ledger: LedgerUnderTest) -> Tables:
             "SELECT * FROM series WHERE sent OR attempted OR accepted OR bounced OR bounced_hard OR bounced_soft"
             " OR replies OR replied OR starts ORDER BY 1, 2, 3"
         ),
+        ledger.rows(
+            "SELECT * FROM days WHERE attempted OR accepted OR replies OR replied OR starts ORDER BY 1, 2, 3"
+        ),
         ledger.rows("SELECT * FROM shifts WHERE attempted OR bounced OR bounced_hard OR replied OR bounced_unsent"),
         ledger.rows("SELECT * FROM bounces WHERE bounced_hard OR bounced_soft"),
         ledger.rows("SELECT * FROM minutes WHERE sent OR bounced OR bounced_soft OR replied ORDER BY 1, 2"),
@@ -98,6 +101,9 @@ def test_chunks_of_any_size_count_the_same(
         ("DELETE FROM series WHERE campaign = 2", {"series": 3}),
         ("INSERT INTO series VALUES (1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5)", {"series": 1}),
         ("DELETE FROM series WHERE campaign = 0", {"series": 9}),
+        ("UPDATE days SET replies = replies + 1 WHERE campaign = 1", {"days": 3}),
+        ("UPDATE days SET quarter = quarter + 96 WHERE campaign = 0", {"days": 8}),
+        ("DELETE FROM days WHERE campaign = 2", {"days": 2}),
         ("UPDATE totals SET bounced_hard_unsent = 7 WHERE campaign = 2", {"unsent": 3}),
         ("UPDATE shifts SET bounced_unsent = bounced_unsent + 1 WHERE campaign = 2", {"shifts": 3}),
         ("DELETE FROM shifts WHERE campaign = 0", {"shifts": 8}),

@@ -13,6 +13,7 @@ _ROWS_MAX = 32
 _SUM = re.compile(r",\s*sum\((\w+)\)")
 _ANY_OF = re.compile(r"IN \(SELECT value FROM json_each\((:\w+)\)\)")
 _VALUE = re.compile(r"\w+ AS value\b")
+_SERIES = re.compile(r"\bseries\b")
 _LIST = re.compile(r"\(:\w+\.\.\.\)")
 
 
@@ -30,6 +31,7 @@ class Queries:
         self._rows: dict[tuple[str, int], str] = {}
         self._values: dict[tuple[str, str], str] = {}
         self._narrowed: dict[tuple[str, frozenset[str], bool], str] = {}
+        self._by_days: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> str:
         return self._texts[name]
@@ -56,6 +58,13 @@ class Queries:
             text = _ANY_OF.sub(r"= \1", text) if of_one else text
             self._narrowed[name, columns, of_one] = text
         return text
+
+    def by_days(self, text: str) -> str:
+        """A query of this file, as one of the above gives it, over the days instead of the series."""
+        found = self._by_days.get(text)
+        if found is None:
+            found = self._by_days[text] = _SERIES.sub("days", text)
+        return found
 
     def with_value(self, name: str, column: str) -> str:
         """The query with another column in place of its one `column AS value`: what is not asked is not computed.

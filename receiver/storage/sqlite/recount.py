@@ -1,4 +1,4 @@
-"""Counts the ledger anew and says where totals, series, shifts, bounces, minutes, spans and baselines differ from it.
+"""Counts the ledger anew and says where the figures differ from it.
 
 The count runs on one snapshot of a reading connection, while ingest goes on. Ingest changes ledger and
 figures by the same differences, so what was wrong at the snapshot is wrong by the same amount later:
@@ -27,7 +27,7 @@ CHUNK_ROWS = 250_000
 _BOOKED_AT_ONCE = 20_000
 # What lies together in the ledger is spread over the series of all campaigns: their pages stay at hand.
 _CACHE_KIB = 32_768
-_TABLES = ("series", "totals", "shifts", "bounces", "minutes", "baseline_ledgers", "plain", "spans")
+_TABLES = ("series", "days", "totals", "shifts", "bounces", "minutes", "baseline_ledgers", "plain", "spans")
 
 
 class StoppedError(ReceiverError):
@@ -55,6 +55,7 @@ class Correction:
     totals: list[tuple[int, ...]] = field(default_factory=list)
     unsent: list[tuple[int, ...]] = field(default_factory=list)
     series: list[tuple[int, ...]] = field(default_factory=list)
+    days: list[tuple[int, ...]] = field(default_factory=list)
     shifts: list[tuple[int, ...]] = field(default_factory=list)
     bounces: list[tuple[int | str, ...]] = field(default_factory=list)
     minutes: list[tuple[int, ...]] = field(default_factory=list)
@@ -116,6 +117,7 @@ def _differences(conn: sqlite3.Connection, horizon_minute: int) -> Correction:
         totals=rows("totals_differences"),
         unsent=rows("unsent_differences"),
         series=series + rows("workspace_differences"),
+        days=rows("days_differences"),
         shifts=rows("shifts_differences"),
         bounces=rows("bounces_differences"),
         minutes=rows("minutes_differences"),
@@ -133,6 +135,7 @@ def correct(conn: sqlite3.Connection, correction: Correction) -> None:
         write_rows(conn, "add_totals", correction.totals)
         write_rows(conn, "add_unsent", correction.unsent)
         write_rows(conn, "add_series", correction.series)
+        write_rows(conn, "add_days", correction.days)
         write_rows(conn, "add_shifts", correction.shifts)
         write_rows(conn, "add_bounces", correction.bounces)
         write_rows(conn, "add_minutes", correction.minutes)
@@ -230,6 +233,7 @@ class _Recount:
 
     def _sum_up(self) -> None:
         self._write()
+        self._rows("add_plain_days")
         self._rows("add_plain_totals")
         set_contacted(self._conn, [row[0] for row in self._rows("campaigns_counted")])
         self._rows("add_plain_spans")

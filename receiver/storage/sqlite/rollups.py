@@ -1,4 +1,4 @@
-"""Sums bookings and adds them to totals, series, shifts, bounces and minutes, in the caller's transaction."""
+"""Sums bookings and adds them to totals, series, days, shifts, bounces and minutes, in the caller's transaction."""
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +11,7 @@ from receiver.figures import (
     MINUTE_MS,
     NOTHING,
     QUARTER_MS,
+    QUARTERS_PER_DAY,
     SHIFTED,
     Booking,
     Row,
@@ -23,7 +24,7 @@ from receiver.reasons import reason_class
 from receiver.storage.sqlite.queries import padded, queries, write_rows
 
 WHOLE_CAMPAIGN = -1  # in place of a step
-WHOLE_WORKSPACE = 0  # in place of a campaign, in series and shifts
+WHOLE_WORKSPACE = 0  # in place of a campaign, in series, days and shifts
 MINUTES_KEPT_MS = 12 * 3_600_000
 
 _MINUTE_FIGURES = [FIGURES.index(name) for name in ("sent", "bounced", "bounced_soft", "replied", "replied_human")]
@@ -99,15 +100,19 @@ class Rollups:
         """Add everything up."""
         totals: dict[Place, Row] = {}
         series: dict[Place, Row] = {}
+        days: dict[Place, Row] = {}
         minutes: dict[Place, Row] = {}
         for (campaign, step, minute), row in self._rows.items():
             _merge(totals, (campaign, WHOLE_CAMPAIGN), row)
             _merge(totals, (campaign, step), row)
-            _merge(series, (campaign, step, minute * MINUTE_MS // QUARTER_MS), row)
+            quarter = minute * MINUTE_MS // QUARTER_MS
+            _merge(series, (campaign, step, quarter), row)
+            _merge(days, (campaign, step, quarter - quarter % QUARTERS_PER_DAY), row)
             if minute >= self._minutes_since:
                 _merge(minutes, (campaign, minute), row)
         write_rows(conn, "add_totals", _changed(totals))
         write_rows(conn, "add_series", _changed(_with_workspace(series)))
+        write_rows(conn, "add_days", _changed(_with_workspace(days)))
         write_rows(conn, "add_minutes", [minute_row(place, row) for place, row in minutes.items()])
         self._write_shifts(conn)
         write_rows(conn, "add_bounces", _changed(self._bounces))

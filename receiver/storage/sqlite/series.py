@@ -13,8 +13,8 @@ from itertools import islice, pairwise
 from typing import NamedTuple
 
 from receiver.events import STEP_NONE
-from receiver.figures import FIGURES, OBSERVED, QUARTER_MS, SHIFTED, UNPLACED_MS
-from receiver.storage.sqlite.queries import queries
+from receiver.figures import FIGURES, OBSERVED, QUARTER_MS, QUARTERS_PER_DAY, SHIFTED, UNPLACED_MS
+from receiver.storage.sqlite.queries import Queries, queries
 from receiver.storage.sqlite.rollups import WHOLE_WORKSPACE
 from receiver.storage.sqlite.rows import step_in
 
@@ -110,32 +110,42 @@ class _Count:
         self._campaigns = numbers[0] if self._is_one else json.dumps(list(numbers))
         sources = (self._source(name, columns) for name, columns in tables.items())
         # Without a sum a query would give every quarter of an hour as a row.
-        self._sources = [(text, asked) for text, asked in sources if asked]
+        self._sources = [source for source in sources if source.figures]
         self._unknown: dict[str, int | None] = {"starts": None} if wanted.basis is Basis.SEND else {}
         self._contacted = json.dumps(self._contacted_parts()) if "contacted" in wanted.figures else None
 
-    def _source(self, name: str, columns: Sequence[str]) -> tuple[str, list[str]]:
-        """A query for what is asked, and the figures that it gives after the group."""
+    def _source(self, name: str, columns: Sequence[str]) -> "_Source":
         asked = [column for column in columns if column in self._wanted.figures]
-        return self._sql.with_sums(name, frozenset(asked), of_one=self._is_one), asked
+        text = self._sql.with_sums(name, frozenset(asked), of_one=self._is_one)
+        return _Source(text, asked, has_days=name.startswith("series"))
 
     def rows(self, bucket: int | None, first: int, last: int) -> Iterator[SeriesRow]:
         groups: dict[int | None, dict[str, int]] = {}
-        values: dict[str, object] = {"campaigns": self._campaigns, "first": first, "last": last}
-        for text, names in self._sources:
-            for group, *sums in self._conn.execute(text, values):
-                held = groups.setdefault(group, {})
-                for name, value in zip(names, sums, strict=True):
-                    held[name] = held.get(name, 0) + (value or 0)
+        values: dict[str, object] = {"campaigns": self._campaigns}
+        for source in self._sources:
+            self._add(groups, source, values, first, last)
         if self._contacted is not None:
-            values = {"parts": self._contacted, "group": self._wanted.group, "first": first, "last": last}
-            for group, contacted in self._conn.execute(self._sql["contacted"], values):
-                groups.setdefault(group, {})["contacted"] = contacted
+            values = {"parts": self._contacted, "group": self._wanted.group}
+            self._add(groups, _Source(self._sql["contacted"], ["contacted"]), values, first, last)
         for group in sorted(groups, key=lambda number: number or 0):
             counted: Mapping[str, int | None] = {**groups[group], **self._unknown}
             row = tuple([counted.get(name, 0) for name in self._wanted.figures])
             if any(row):
                 yield SeriesRow(bucket, self._shown(group), row)
+
+    def _add(
+        self,
+        groups: dict[int | None, dict[str, int]],
+        source: "_Source",
+        values: Mapping[str, object],
+        first: int,
+        last: int,
+    ) -> None:
+        for text, begin, end in source.parts(self._sql, first, last):
+            for group, *sums in self._conn.execute(text, {**values, "first": begin, "last": end}):
+                held = groups.setdefault(group, {})
+                for name, value in zip(source.figures, sums, strict=True):
+                    held[name] = held.get(name, 0) + (value or 0)
 
     def _shown(self, group: int | None) -> int | None:
         return step_in(group) if self._wanted.group is Group.STEP and group is not None else group
@@ -154,6 +164,28 @@ class _Count:
         added = [(campaign, step, 1) for campaign, step in others]
         taken = [(campaign, usual, -1) for campaign, _ in others]
         return [(WHOLE_WORKSPACE, usual, 1), *added, *taken]
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A query over quarters of an hour, and the figures that it gives after the group."""
+
+    text: str
+    figures: Sequence[str]
+    has_days: bool = True
+
+    def parts(self, sql: Queries, first: int, last: int) -> Iterator[tuple[str, int, int]]:
+        """What to ask for a half-open range: whole days of the days, and what is left at its ends."""
+        begin = -(-first // QUARTERS_PER_DAY) * QUARTERS_PER_DAY
+        end = last // QUARTERS_PER_DAY * QUARTERS_PER_DAY
+        if not self.has_days or begin >= end:
+            yield self.text, first, last
+            return
+        if first < begin:
+            yield self.text, first, begin
+        yield sql.by_days(self.text), begin, end
+        if end < last:
+            yield self.text, end, last
 
 
 class BounceRow(NamedTuple):

@@ -164,6 +164,18 @@ ON CONFLICT (campaign, quarter, step) DO UPDATE SET
     replies = replies + excluded.replies, replied = replied + excluded.replied,
     replied_human = replied_human + excluded.replied_human, starts = starts + excluded.starts
 
+-- name: add_days
+-- The same of the day, under its first quarter of an hour.
+INSERT INTO days (campaign, step, quarter, sent, attempted, accepted, bounced, bounced_hard, bounced_soft,
+                  replies, replied, replied_human, starts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (campaign, quarter, step) DO UPDATE SET
+    sent = sent + excluded.sent, attempted = attempted + excluded.attempted,
+    accepted = accepted + excluded.accepted, bounced = bounced + excluded.bounced,
+    bounced_hard = bounced_hard + excluded.bounced_hard, bounced_soft = bounced_soft + excluded.bounced_soft,
+    replies = replies + excluded.replies, replied = replied + excluded.replied,
+    replied_human = replied_human + excluded.replied_human, starts = starts + excluded.starts
+
 -- name: add_shifts
 -- Differences of what is added to a quarter of an hour to book at the send.
 INSERT INTO shifts (campaign, step, quarter, attempted, accepted, bounced, bounced_hard, bounced_soft, replies,

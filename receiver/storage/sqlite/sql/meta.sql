@@ -39,4 +39,4 @@ SELECT count(*) FROM sqlite_schema
 -- name: tables
 -- All tables, those that grow with every event last.
 SELECT name FROM sqlite_schema WHERE type = 'table'
-ORDER BY name IN ('series', 'leads', 'replies', 'messages', 'quarantine', 'journal'), name = 'journal', name
+ORDER BY name IN ('series', 'days', 'leads', 'replies', 'messages', 'quarantine', 'journal'), name = 'journal', name

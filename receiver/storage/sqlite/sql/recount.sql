@@ -10,6 +10,15 @@ CREATE TEMP TABLE series (
     PRIMARY KEY (quarter, step, campaign)
 ) WITHOUT ROWID
 
+-- name: create_days
+-- The same by days.
+CREATE TEMP TABLE days (
+    campaign INTEGER, step INTEGER, quarter INTEGER,
+    sent INTEGER, attempted INTEGER, accepted INTEGER, bounced INTEGER, bounced_hard INTEGER,
+    bounced_soft INTEGER, replies INTEGER, replied INTEGER, replied_human INTEGER, starts INTEGER,
+    PRIMARY KEY (quarter, step, campaign)
+) WITHOUT ROWID
+
 -- name: create_totals
 -- Per campaign and step; step -1 is the whole campaign.
 CREATE TEMP TABLE totals (
@@ -55,10 +64,10 @@ CREATE TEMP TABLE baseline_ledgers (
 ) WITHOUT ROWID
 
 -- name: create_plain
--- Plain sends per campaign and step, with the earliest and the latest.
+-- Plain sends per day, step and campaign, with the earliest and the latest.
 CREATE TEMP TABLE plain (
-    campaign INTEGER, step INTEGER, sent INTEGER, first INTEGER, last INTEGER,
-    PRIMARY KEY (campaign, step)
+    day INTEGER, step INTEGER, campaign INTEGER, sent INTEGER, first INTEGER, last INTEGER,
+    PRIMARY KEY (day, step, campaign)
 ) WITHOUT ROWID
 
 -- name: create_spans
@@ -90,14 +99,14 @@ ON CONFLICT (quarter, step, campaign) DO UPDATE SET
     accepted = accepted + excluded.accepted
 
 -- name: count_plain
--- The same by campaign and step.
+-- The same by days.
 INSERT INTO plain
-SELECT campaign, step, count(*), min(sent_at), max(sent_at)
+SELECT sent_at / 86400000, step, campaign, count(*), min(sent_at), max(sent_at)
 FROM messages
 WHERE key > :after AND key <= :upto AND campaign IS NOT NULL AND sent_at IS NOT NULL
       AND soft_at IS NULL AND hard_at IS NULL
-GROUP BY campaign, step
-ON CONFLICT (campaign, step) DO UPDATE SET
+GROUP BY 1, 2, 3
+ON CONFLICT (day, step, campaign) DO UPDATE SET
     sent = sent + excluded.sent, first = min(first, excluded.first), last = max(last, excluded.last)
 
 -- name: count_plain_minutes
@@ -125,12 +134,23 @@ FROM (
 ) AS plain
 WHERE baseline_ledgers.campaign = plain.campaign AND baseline_ledgers.at = plain.at
 
+-- name: add_plain_days
+-- Plain sends in the days of their campaigns, and of the workspace.
+INSERT INTO temp.days
+SELECT campaign, step, day * 96, sent, sent, sent, 0, 0, 0, 0, 0, 0, 0
+FROM (SELECT campaign, step, day, sent FROM plain
+      UNION ALL SELECT 0, step, day, sum(sent) FROM plain GROUP BY day, step)
+WHERE true
+ON CONFLICT (quarter, step, campaign) DO UPDATE SET
+    sent = sent + excluded.sent, attempted = attempted + excluded.attempted,
+    accepted = accepted + excluded.accepted
+
 -- name: add_plain_totals
 -- Plain sends in the totals of their steps and campaigns.
 INSERT INTO temp.totals (campaign, step, sent, attempted, accepted, bounced, bounced_hard, bounced_soft, replies,
                          replied, replied_human, starts)
 SELECT campaign, step, sent, sent, sent, 0, 0, 0, 0, 0, 0, 0
-FROM (SELECT campaign, step, sent FROM plain
+FROM (SELECT campaign, step, sum(sent) AS sent FROM plain GROUP BY campaign, step
       UNION ALL SELECT campaign, -1, sum(sent) FROM plain GROUP BY campaign)
 WHERE true
 ON CONFLICT (campaign, step) DO UPDATE SET
@@ -226,6 +246,23 @@ FROM (
     FROM main.series WHERE campaign = 0
 )
 GROUP BY quarter, step
+HAVING sum(sent) OR sum(attempted) OR sum(accepted) OR sum(bounced) OR sum(bounced_hard) OR sum(bounced_soft)
+       OR sum(replies) OR sum(replied) OR sum(replied_human) OR sum(starts)
+
+-- name: days_differences
+-- Expected less held, where they differ; campaign 0 is the workspace.
+SELECT campaign, step, quarter, sum(sent), sum(attempted), sum(accepted), sum(bounced), sum(bounced_hard),
+       sum(bounced_soft), sum(replies), sum(replied), sum(replied_human), sum(starts)
+FROM (
+    SELECT campaign, step, quarter, sent, attempted, accepted, bounced, bounced_hard, bounced_soft, replies,
+           replied, replied_human, starts
+    FROM temp.days
+    UNION ALL
+    SELECT campaign, step, quarter, -sent, -attempted, -accepted, -bounced, -bounced_hard, -bounced_soft,
+           -replies, -replied, -replied_human, -starts
+    FROM main.days
+)
+GROUP BY campaign, quarter, step
 HAVING sum(sent) OR sum(attempted) OR sum(accepted) OR sum(bounced) OR sum(bounced_hard) OR sum(bounced_soft)
        OR sum(replies) OR sum(replied) OR sum(replied_human) OR sum(starts)
 
