@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
@@ -282,7 +283,7 @@ class WebhookBody(Params):
 def parse_query(model: type[M], query: bytes) -> M:
     """The parameters of a query string. Raises InvalidParameterError."""
     values: dict[str, Any] = {}
-    repeatable = {field.alias or name for name, field in model.model_fields.items() if is_repeatable(field)}
+    known = _fields(model)
     if query.count(b"&") >= _PARAMETERS_MAX:
         text = f"The query string has more than {_PARAMETERS_MAX} parameters; send fewer."
         raise InvalidParameterError("query", text)
@@ -291,7 +292,7 @@ def parse_query(model: type[M], query: bytes) -> M:
     except ValueError as error:
         raise InvalidParameterError("query", "The query string is not valid percent-encoded UTF-8.") from error
     for name, value in pairs:
-        if name in repeatable:
+        if name in known and is_repeatable(known[name]):
             values.setdefault(name, []).append(value)
             continue
         if name in values:
@@ -299,6 +300,12 @@ def parse_query(model: type[M], query: bytes) -> M:
             raise InvalidParameterError(name, text)
         values[name] = value
     return parse_values(model, values)
+
+
+@cache
+def _fields(model: type["Params"]) -> Mapping[str, FieldInfo]:
+    """The fields of a model by the names that they are given by."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def is_repeatable(field: FieldInfo) -> bool:
@@ -335,7 +342,7 @@ def parse_form(model: type[M], body: bytes) -> M:
 
 def parse_values(model: type[M], values: Mapping[str, Any]) -> M:
     """The parameters of named values. Raises InvalidParameterError."""
-    known = {field.alias or name: field for name, field in model.model_fields.items()}
+    known = _fields(model)
     for name in values:
         if name not in known:
             names = ", ".join(known) or "none"
