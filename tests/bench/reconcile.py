@@ -1,7 +1,7 @@
 """One run over many campaigns beside what its concurrency allows; snapshots.
 
-The provider is a process of its own that answers in 50 ms; the run has the event loop that `serve` has. A snapshot
-is taken in beside ten events and beside many.
+The provider is a process of its own that answers in 50 ms; the run has the event loop that `serve` has, and as there
+a process of its own writes. A snapshot is taken in beside ten events and beside many.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from receiver.leadterra.answers import Counters
 from receiver.reconcile.cases import Answered, Pins, circumstances, take_in
 from receiver.settings import Settings
 from receiver.storage.deliveries import Delivery, Stretch
+from receiver.storage.lock import DatabaseLock
 from receiver.storage.sqlite.connection import open_for_writing
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import migrate
@@ -45,7 +46,9 @@ async def run_s(port: int, folder: Path, campaigns: int) -> tuple[float, float]:
             "reconcile": {"interval_s": 0},
         }
     )
-    service = await Service.open(settings, "token")
+    lock = DatabaseLock(settings.database_path)
+    assert lock.acquire()
+    service = await Service.open(settings, "token", lock=lock)
     try:
         reconciler = service.reconciliation.reconciler
         assert reconciler is not None
@@ -58,6 +61,7 @@ async def run_s(port: int, folder: Path, campaigns: int) -> tuple[float, float]:
         return took_s, computed_s
     finally:
         await service.close()
+        lock.release()
 
 
 def snapshot_ms(folder: Path, events: int, count: int = 200) -> float:
