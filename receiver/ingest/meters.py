@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -51,101 +52,84 @@ class Meters:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._deliveries = Counter(
-            "receiver_deliveries", "Deliveries by what was answered.", ["outcome"], registry=self.registry
-        )
-        self._commit = Histogram(
-            "receiver_commit_seconds",
-            "Duration of a commit.",
-            buckets=_COMMIT_BUCKETS,
-            registry=self.registry,
-        )
-        self.exclusive = Histogram(
-            "receiver_exclusive_seconds",
-            "Duration of other writing work, during which deliveries wait.",
-            buckets=_COMMIT_BUCKETS,
-            registry=self.registry,
-        )
-        self._batch = Histogram(
-            "receiver_batch_events", "Events in a commit.", buckets=_BATCH_BUCKETS, registry=self.registry
-        )
-        self.late = Counter(
-            "receiver_late_deliveries",
-            "Events that arrived later than any retry should.",
-            registry=self.registry,
-        )
-        self.queue = Gauge("receiver_queue_events", "Events that wait to be stored.", registry=self.registry)
-        self.wal = Gauge("receiver_wal_bytes", "Size of the write-ahead log.", registry=self.registry)
-        self.accepting = Gauge("receiver_accepting", "1 while deliveries are taken in.", registry=self.registry)
-        self.quarantine = Gauge(
-            "receiver_quarantine_bytes", "Size of unresolved quarantined bodies.", registry=self.registry
-        )
-        self._last_delivery = Gauge(
-            "receiver_last_delivery_timestamp_seconds",
-            "Time of the last delivery that was taken in.",
-            registry=self.registry,
-        )
-        self._alarms = Gauge(
-            "receiver_alarms", "Alarms that are not over, by what they are about.", ["code"], registry=self.registry
-        )
-        self._runs = Counter(
-            "receiver_reconcile_runs",
-            "Comparisons with Leadterra by how they ended.",
-            ["status"],
-            registry=self.registry,
-        )
-        self._last_run = Gauge(
-            "receiver_reconcile_last_run_timestamp_seconds",
-            "Time at which the last comparison ended.",
-            registry=self.registry,
-        )
-        self._missing = Gauge(
-            "receiver_missing_events",
-            "Events that are known to be missing at the least, by figure and by whether they can still arrive.",
-            ["figure", "state"],
-            registry=self.registry,
-        )
-        self.unattributed = Gauge(
-            "receiver_bounced_unattributed", "Bounced messages that count in no campaign.", registry=self.registry
-        )
-        self.connections = Gauge("receiver_connections", "Connections that are open.", registry=self.registry)
-        self._connection_refusals = Counter(
-            "receiver_connections_refused",
-            "Connections that were ended before their client was done, by why.",
-            ["reason"],
-            registry=self.registry,
-        )
-        self._rejected = Counter(
-            "receiver_rejected_bodies",
-            "Bodies like events whose signature matched no secret, by what became of them.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self._rejected_now = Gauge(
-            "receiver_rejected_bodies_now",
-            "Bodies like events, whose signature matched no secret, that are kept now.",
-            registry=self.registry,
-        )
-        self._rejected_bytes = Gauge(
-            "receiver_rejected_bytes", "What these take on the disk, at most.", registry=self.registry
-        )
-        self._lost_lines = Counter(
-            "receiver_log_lines_lost",
-            "Log lines that were not written, because nobody took them or the disk was full.",
-            registry=self.registry,
-        )
-        self._lost_lines_told = 0
-        for outcome in REJECTED:
-            self._rejected.labels(outcome)
-        for status in RUNS:
-            self._runs.labels(status)
+        self._counter = partial(Counter, registry=self.registry)
+        self._gauge = partial(Gauge, registry=self.registry)
+        self._histogram = partial(Histogram, registry=self.registry)
+        self._meter_intake()
+        self._meter_writing()
+        self._meter_reconciliation()
+        self._meter_clients()
         self._outcomes = dict.fromkeys(OUTCOMES, 0)
         self._refusals = dict.fromkeys(CONNECTION_REFUSALS, 0)
         self._last_delivery_ms = 0
+        self._lost_lines_told = 0
         self.arrivals: dict[str, int] = {}
         self.rejected: Rejected | None = None
         self.refused = 0
         self.late_events = 0
+
+    def _meter_intake(self) -> None:
+        self._deliveries = self._counter("receiver_deliveries", "Deliveries by what was answered.", ["outcome"])
+        self.late = self._counter("receiver_late_deliveries", "Events that arrived later than any retry should.")
+        self._last_delivery = self._gauge(
+            "receiver_last_delivery_timestamp_seconds", "Time of the last delivery that was taken in."
+        )
+        self.accepting = self._gauge("receiver_accepting", "1 while deliveries are taken in.")
+        self._rejected = self._counter(
+            "receiver_rejected_bodies",
+            "Bodies like events whose signature matched no secret, by what became of them.",
+            ["outcome"],
+        )
+        for outcome in REJECTED:
+            self._rejected.labels(outcome)
+        self._rejected_now = self._gauge(
+            "receiver_rejected_bodies_now",
+            "Bodies like events, whose signature matched no secret, that are kept now.",
+        )
+        self._rejected_bytes = self._gauge("receiver_rejected_bytes", "What these take on the disk, at most.")
+
+    def _meter_writing(self) -> None:
+        self.queue = self._gauge("receiver_queue_events", "Events that wait to be stored.")
+        self._batch = self._histogram("receiver_batch_events", "Events in a commit.", buckets=_BATCH_BUCKETS)
+        self._commit = self._histogram("receiver_commit_seconds", "Duration of a commit.", buckets=_COMMIT_BUCKETS)
+        self.exclusive = self._histogram(
+            "receiver_exclusive_seconds",
+            "Duration of other writing work, during which deliveries wait.",
+            buckets=_COMMIT_BUCKETS,
+        )
+        self.wal = self._gauge("receiver_wal_bytes", "Size of the write-ahead log.")
+        self.quarantine = self._gauge("receiver_quarantine_bytes", "Size of unresolved quarantined bodies.")
+        self._lost_lines = self._counter(
+            "receiver_log_lines_lost",
+            "Log lines that were not written, because nobody took them or the disk was full.",
+        )
+
+    def _meter_reconciliation(self) -> None:
+        self._alarms = self._gauge("receiver_alarms", "Alarms that are not over, by what they are about.", ["code"])
+        self._runs = self._counter(
+            "receiver_reconcile_runs", "Comparisons with Leadterra by how they ended.", ["status"]
+        )
+        for status in RUNS:
+            self._runs.labels(status)
+        self._last_run = self._gauge(
+            "receiver_reconcile_last_run_timestamp_seconds", "Time at which the last comparison ended."
+        )
+        self._missing = self._gauge(
+            "receiver_missing_events",
+            "Events that are known to be missing at the least, by figure and by whether they can still arrive.",
+            ["figure", "state"],
+        )
+        self.unattributed = self._gauge(
+            "receiver_bounced_unattributed", "Bounced messages that count in no campaign."
+        )
+
+    def _meter_clients(self) -> None:
+        self.connections = self._gauge("receiver_connections", "Connections that are open.")
+        self._connection_refusals = self._counter(
+            "receiver_connections_refused",
+            "Connections that were ended before their client was done, by why.",
+            ["reason"],
+        )
 
     def batch(self, events: int, seconds: float) -> None:
         self._batch.observe(events)
