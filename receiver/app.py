@@ -19,6 +19,7 @@ from receiver.ingest.rebuild import Rebuilding
 from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.retention import Retention
 from receiver.ingest.setup import next_step
+from receiver.ingest.soundness import PageCheck
 from receiver.ingest.writer import Limits, Writer
 from receiver.reconcile.service import Reconciliation
 from receiver.reconcile.watch import alarm_counts
@@ -90,7 +91,8 @@ class Service:
         self.reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
         self.rebuilding = Rebuilding(path, store, self.writer, clock)
         self.rejected = RejectedBodies(path, clock, self.meters)
-        self.erasing = Erasing(path, store, self.rejected, self.writer, clock)
+        self.page_check = PageCheck(path, store.unchecked, self.writer)
+        self.erasing = Erasing(path, store, self.rejected, self.page_check, self.writer, clock)
         self.retention = Retention(path, store, self.writer, clock, settings.retention.raw_days)
         self.books = StoreBooks(store, database.readers, self.writer.exclusively)
         self.reconciliation = _reconciliation(settings, self.books, clock, self.writer, self.meters, leadterra)
@@ -130,9 +132,6 @@ class Service:
 
     async def _start(self, own_addresses: frozenset[str]) -> None:
         settings, store, readers = self._settings, self.database.store, self.database.readers
-        if store.unchecked:
-            detail = "The look at the database's pages was cut short; `backup` checks all of them."
-            log.info("check_cut_short", detail=detail, unchecked=store.unchecked)
         keys = settings.webhook.hmac_keys
         secret_ids = await store.secret_ids(keys, self._clock.now_ms())
         signers = list(zip(keys, secret_ids, strict=True))
@@ -145,6 +144,7 @@ class Service:
         await self.reconciliation.start()
         self.retention.start()
         self.missing = await readers.run(next_step, settings, secret_ids, WEBHOOK_PATH)
+        self.page_check.start()
 
     def _router(self, signers: Sequence[tuple[bytes, int]], access: Access) -> ASGIApp:
         request_ids = RequestIds()
@@ -212,6 +212,7 @@ class Service:
         await self.reconciliation.close()
         await self.rebuilding.close()
         await self.erasing.close()
+        await self.page_check.close()
         await self.rejected.close()
         await self.retention.close()
         await self.writer.close()

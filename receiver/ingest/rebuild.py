@@ -69,14 +69,7 @@ class Rebuilding:
         # Its own connection: a recount takes longer than any read may.
         connection = await connect_to_read(self._path, open_for_analysis)
         try:
-            counting = asyncio.ensure_future(connection.run(recount, progress))
-            try:
-                correction = await asyncio.shield(counting)
-            except asyncio.CancelledError:
-                progress.stopped = True
-                await connection.interrupt()
-                await asyncio.gather(counting, return_exceptions=True)
-                raise
+            correction = await connection.run_to_cancel(recount, progress)
         finally:
             await connection.close()
         if correction.rows:

@@ -85,10 +85,7 @@ class Retention:
         # Its own connection: reading the old part of a long journal takes longer than any read may.
         connection = await connect_to_read(self._path)
         try:
-            return await connection.run(retention.plan, self._clock.now_ms(), self._keep_ms)
-        except asyncio.CancelledError:
-            await connection.interrupt()
-            raise
+            return await connection.run_to_cancel(retention.plan, self._clock.now_ms(), self._keep_ms)
         finally:
             await connection.close()
 

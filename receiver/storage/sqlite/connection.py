@@ -1,5 +1,6 @@
 """Opens SQLite: one writing connection, and reading ones beside it that cannot write."""
 
+import asyncio
 import contextlib
 import os
 import sqlite3
@@ -7,13 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
 
 from receiver.errors import StorageError
-from receiver.storage.faults import damaged, explained, is_damage
+from receiver.storage.faults import DamagedError, damaged, explained, is_damage
 from receiver.storage.files import leftovers_of, part_of, publish, sync
 from receiver.storage.sqlite import migrate
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 _BUSY_TIMEOUT_S = 0.5
 _STATEMENTS_CACHED = 256
 _PAGE_CACHE_KIB = 32_768
+_INTERRUPT_EVERY_S = 0.02
 # A tenth of the weight of the threads that take webhooks in (`sched(7)`), where both want the processor.
 _NICE = 10
 # A checkpoint of 4,000 pages (16 MiB) is rare enough to keep fsyncs few and small enough not to be felt.
@@ -39,7 +41,7 @@ _CHECKPOINT_PAGES_OFTEN = 1000
 class Connection(aiosqlite.Connection):
     """An aiosqlite connection that also runs whole functions on its thread: one hop for many statements.
 
-    `read_path` is the database of one that only reads: what it meets of damage is raised as StorageError.
+    `read_path` is the database of one that only reads: what it meets of damage is raised as DamagedError.
     """
 
     read_path: Path | None = None
@@ -52,9 +54,27 @@ class Connection(aiosqlite.Connection):
             result: T = await self._execute(function, self._conn, *args, **kwargs)  # type: ignore[no-untyped-call] # aiosqlite leaves it untyped
         except sqlite3.DatabaseError as error:
             if self.read_path is not None and is_damage(error):
-                raise StorageError(damaged(self.read_path, error)) from error
+                raise DamagedError(self.read_path, error) from error
             raise
         return result
+
+    async def run_to_cancel(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same. When the caller is cancelled the function is interrupted, and has ended before this returns."""
+        running = asyncio.ensure_future(self.run(function, *args, **kwargs))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await self.interrupt_until_done(running)
+            await asyncio.gather(running, return_exceptions=True)
+            raise
+
+    async def interrupt_until_done(self, running: asyncio.Future[Any]) -> None:
+        """Interrupt what runs on this connection, until it has ended."""
+        while not running.done():  # it may have been between two statements, of which none is interrupted
+            await self.interrupt()
+            await asyncio.wait({running}, timeout=_INTERRUPT_EVERY_S)
 
     def join(self) -> None:
         """Wait for the thread of a connection that could not be opened.

@@ -30,8 +30,6 @@ from receiver.storage.sqlite.spans import Measured, any_wide, measure_spans
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_INTERRUPT_EVERY_S = 0.02
-
 
 class Writing(Protocol):
     """The side that writes. It holds the ledger and its connection, and does one thing after the other.
@@ -214,15 +212,13 @@ class Readers:
     ) -> T:
         """The result of `function(connection, …)`.
 
-        Raises QueryTimeoutError when it took too long, StorageError when the database is damaged.
+        Raises QueryTimeoutError when it took too long, DamagedError when the database is damaged.
         """
         connection = await self._idle.get()
         try:
             work = asyncio.ensure_future(connection.run(function, *args, **kwargs))
             await asyncio.wait({work}, timeout=self._timeout_s)
-            while not work.done():  # it may have been between two statements, of which none is interrupted
-                await connection.interrupt()
-                await asyncio.wait({work}, timeout=_INTERRUPT_EVERY_S)
+            await connection.interrupt_until_done(work)
             return work.result()
         except sqlite3.OperationalError as error:
             if classify(error) is Fault.INTERRUPTED:
