@@ -8,7 +8,7 @@ import httpx
 import structlog
 from starlette.types import ASGIApp
 
-from receiver.clock import Clock, SimulatedClock, SystemClock
+from receiver.clock import Clock
 from receiver.ingest.books import StoreBooks
 from receiver.ingest.erase import Erasing
 from receiver.ingest.intake import Intake
@@ -23,10 +23,10 @@ from receiver.ingest.soundness import PageCheck
 from receiver.ingest.writer import Limits, Writer
 from receiver.reconcile.service import Reconciliation
 from receiver.reconcile.watch import alarm_counts
-from receiver.settings import Settings
-from receiver.storage.lock import DatabaseLock
+from receiver.settings import Settings, clock_of
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.database import Database
+from receiver.storage.sqlite.launch import Launched
 from receiver.web.access import Access
 from receiver.web.body import BodyReader
 from receiver.web.breakdowns import Breakdowns
@@ -57,12 +57,6 @@ from receiver.web.summary import Summary
 from receiver.web.webhook import Webhook
 
 log = structlog.get_logger()
-
-
-def clock_of(settings: Settings) -> Clock:
-    """The clock that the settings ask for."""
-    start_ms = settings.clock.start_ms
-    return SystemClock() if start_ms is None else SimulatedClock(start_ms, settings.clock.speed)
 
 
 class Service:
@@ -112,17 +106,17 @@ class Service:
         clock: Clock | None = None,
         leadterra: httpx.AsyncBaseTransport | None = None,
         limits: ConnectionLimits | None = None,
-        lock: DatabaseLock | None = None,
+        launched: Launched | None = None,
     ) -> "Service":
         """Opens the database and starts the writer. The caller holds the database's lock.
 
-        With that `lock` a process of its own writes, and shares it; without, a thread of this one.
+        What was `launched` for this database writes; without, a thread of this process.
         `clock` and `limits` are those that the settings ask for unless given; `leadterra` replaces the network to
         its API.
         """
         clock = clock or clock_of(settings)
         async with contextlib.AsyncExitStack() as opened:
-            database = await Database.open(settings.database_path, clock.now_ms(), _upgrading, lock)
+            database = await Database.open(settings.database_path, clock.now_ms(), _upgrading, launched)
             opened.push_async_callback(database.close)
             service = cls(settings, token, database, clock, leadterra, limits)
             opened.push_async_callback(service._stop)

@@ -21,6 +21,7 @@ from receiver.storage.sqlite.connection import (
     open_for_reading,
     truncate_wal,
 )
+from receiver.storage.sqlite.launch import Launched
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import Tell, in_silence
 from receiver.storage.sqlite.process import WritingProcess
@@ -67,15 +68,17 @@ class Store:
         self._writing = writing
 
     @classmethod
-    async def open(cls, path: Path, now_ms: int, tell: Tell = in_silence, lock: int | None = None) -> "Store":
+    async def open(
+        cls, path: Path, now_ms: int, tell: Tell = in_silence, launched: Launched | None = None
+    ) -> "Store":
         """Opens, checks and migrates the database.
 
-        A thread of this process writes or, with the descriptor of the held lock file, a process of its own. `tell`
+        A thread of this process writes or, when it was `launched` for this database, a process of its own. `tell`
         gets sentences about what takes long, perhaps in that thread. Raises StorageError naming what is wrong.
         """
-        if lock is None:
+        if launched is None:
             return cls(path, await WritingThread.open(path, now_ms, tell))
-        return cls(path, await WritingProcess.open(path, now_ms, tell, lock))
+        return cls(path, await WritingProcess.open(launched, tell))
 
     async def commit(
         self,
