@@ -13,10 +13,10 @@ from receiver.clock import Clock
 from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.soundness import PageCheck
 from receiver.ingest.writer import Writer
-from receiver.storage.sqlite.connection import connect_to_read
 from receiver.storage.sqlite.erase import Erased, Eraser, Hit, erase
 from receiver.storage.sqlite.recount import Progress
 from receiver.storage.sqlite.store import Store
+from receiver.storage.sqlite.threads import connect_to_read
 
 log = structlog.get_logger()
 

@@ -9,9 +9,10 @@ import structlog
 
 from receiver.clock import Clock
 from receiver.ingest.writer import Writer
-from receiver.storage.sqlite.connection import connect_to_read, open_for_analysis
+from receiver.storage.sqlite.connection import open_for_analysis
 from receiver.storage.sqlite.recount import Progress, recount
 from receiver.storage.sqlite.store import Store
+from receiver.storage.sqlite.threads import connect_to_read
 
 log = structlog.get_logger()
 

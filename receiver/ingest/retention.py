@@ -14,9 +14,9 @@ from receiver.clock import Clock
 from receiver.errors import ReceiverError
 from receiver.ingest.writer import Writer
 from receiver.storage.sqlite import retention
-from receiver.storage.sqlite.connection import connect_to_read
 from receiver.storage.sqlite.retention import DAY_MS, Expiry
 from receiver.storage.sqlite.store import Store
+from receiver.storage.sqlite.threads import connect_to_read
 
 T = TypeVar("T")
 

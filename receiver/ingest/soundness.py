@@ -9,8 +9,9 @@ import structlog
 
 from receiver.ingest.writer import Writer
 from receiver.storage.faults import DamagedError
-from receiver.storage.sqlite.connection import Connection, connect_to_read, open_for_analysis
+from receiver.storage.sqlite.connection import open_for_analysis
 from receiver.storage.sqlite.soundness import check_table, tables
+from receiver.storage.sqlite.threads import Connection, connect_to_read
 
 log = structlog.get_logger()
 

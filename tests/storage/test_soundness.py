@@ -12,9 +12,10 @@ import pytest
 
 from receiver.errors import StorageError
 from receiver.storage.faults import DamagedError
-from receiver.storage.sqlite.connection import connect_to_read, open_for_reading, open_for_writing
+from receiver.storage.sqlite.connection import open_for_reading, open_for_writing
 from receiver.storage.sqlite.soundness import check_pages, check_table
 from receiver.storage.sqlite.store import Readers, Store
+from receiver.storage.sqlite.threads import connect_to_read
 from tests.e2e.test_fsync import strace
 from tests.storage.conftest import NOW, LedgerUnderTest, bounced, replied, sent, started
 

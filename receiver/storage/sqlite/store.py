@@ -12,21 +12,14 @@ from receiver.leadterra.payloads import Parser
 from receiver.storage.deliveries import Committed, Delivery, Posted, Refusals, Stretch
 from receiver.storage.faults import Fault, classify, explained
 from receiver.storage.sqlite import work
-from receiver.storage.sqlite.connection import (
-    Connection,
-    checkpoint_often,
-    connect,
-    connect_to_read,
-    open_for_analysis,
-    open_for_reading,
-    truncate_wal,
-)
+from receiver.storage.sqlite.connection import checkpoint_often, open_for_analysis, open_for_reading, truncate_wal
 from receiver.storage.sqlite.launch import Launched
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import Tell, in_silence
 from receiver.storage.sqlite.process import WritingProcess
 from receiver.storage.sqlite.recount import Correction, correct
 from receiver.storage.sqlite.spans import Measured, any_wide, measure_spans
+from receiver.storage.sqlite.threads import Connection, connect, connect_to_read
 
 P = ParamSpec("P")
 T = TypeVar("T")
