@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 import sqlite3
 import subprocess
@@ -230,11 +231,13 @@ async def test_one_that_cannot_be_started_is_an_error_of_the_store(
     lock.release()
 
 
-async def test_one_that_nobody_comes_to_ask_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_opened", [False, True])
+def test_one_that_nobody_comes_to_ask_ends(tmp_path: Path, has_opened: bool) -> None:
     lock = DatabaseLock(tmp_path / "receiver.db")
     assert lock.acquire()
     with launched(tmp_path / "receiver.db", NOW, lock.share()) as writing:
-        pass
+        if has_opened:
+            select.select([writing.peer], [], [])
     assert writing.process.returncode == 0
     lock.release()
     other = DatabaseLock(tmp_path / "receiver.db")
