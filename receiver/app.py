@@ -8,7 +8,7 @@ import httpx
 import structlog
 from starlette.types import ASGIApp
 
-from receiver.clock import Clock, SimulatedClock, SystemClock
+from receiver.clock import Clock
 from receiver.ingest.books import StoreBooks
 from receiver.ingest.erase import Erasing
 from receiver.ingest.intake import Intake
@@ -19,13 +19,14 @@ from receiver.ingest.rebuild import Rebuilding
 from receiver.ingest.rejected import RejectedBodies
 from receiver.ingest.retention import Retention
 from receiver.ingest.setup import next_step
+from receiver.ingest.soundness import PageCheck
 from receiver.ingest.writer import Limits, Writer
 from receiver.reconcile.service import Reconciliation
 from receiver.reconcile.watch import alarm_counts
-from receiver.settings import Settings
-from receiver.storage.lock import DatabaseLock
+from receiver.settings import Settings, clock_of
 from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.database import Database
+from receiver.storage.sqlite.launch import Launched
 from receiver.web.access import Access
 from receiver.web.body import BodyReader
 from receiver.web.breakdowns import Breakdowns
@@ -58,12 +59,6 @@ from receiver.web.webhook import Webhook
 log = structlog.get_logger()
 
 
-def clock_of(settings: Settings) -> Clock:
-    """The clock that the settings ask for."""
-    start_ms = settings.clock.start_ms
-    return SystemClock() if start_ms is None else SimulatedClock(start_ms, settings.clock.speed)
-
-
 class Service:
     """The running parts. `open` them, use `app`, `drain` and `close` them.
 
@@ -90,7 +85,8 @@ class Service:
         self.reader = BodyReader(settings.server.body_limit_bytes, settings.server.body_timeout_s)
         self.rebuilding = Rebuilding(path, store, self.writer, clock)
         self.rejected = RejectedBodies(path, clock, self.meters)
-        self.erasing = Erasing(path, store, self.rejected, self.writer, clock)
+        self.page_check = PageCheck(path, store.unchecked, self.writer)
+        self.erasing = Erasing(path, store, self.rejected, self.page_check, self.writer, clock)
         self.retention = Retention(path, store, self.writer, clock, settings.retention.raw_days)
         self.books = StoreBooks(store, database.readers, self.writer.exclusively)
         self.reconciliation = _reconciliation(settings, self.books, clock, self.writer, self.meters, leadterra)
@@ -110,17 +106,17 @@ class Service:
         clock: Clock | None = None,
         leadterra: httpx.AsyncBaseTransport | None = None,
         limits: ConnectionLimits | None = None,
-        lock: DatabaseLock | None = None,
+        launched: Launched | None = None,
     ) -> "Service":
         """Opens the database and starts the writer. The caller holds the database's lock.
 
-        With that `lock` a process of its own writes, and shares it; without, a thread of this one.
+        What was `launched` for this database writes; without, a thread of this process.
         `clock` and `limits` are those that the settings ask for unless given; `leadterra` replaces the network to
         its API.
         """
         clock = clock or clock_of(settings)
         async with contextlib.AsyncExitStack() as opened:
-            database = await Database.open(settings.database_path, clock.now_ms(), _upgrading, lock)
+            database = await Database.open(settings.database_path, clock.now_ms(), _upgrading, launched)
             opened.push_async_callback(database.close)
             service = cls(settings, token, database, clock, leadterra, limits)
             opened.push_async_callback(service._stop)
@@ -130,9 +126,6 @@ class Service:
 
     async def _start(self, own_addresses: frozenset[str]) -> None:
         settings, store, readers = self._settings, self.database.store, self.database.readers
-        if store.unchecked:
-            detail = "The look at the database's pages was cut short; `backup` checks all of them."
-            log.info("check_cut_short", detail=detail, unchecked=store.unchecked)
         keys = settings.webhook.hmac_keys
         secret_ids = await store.secret_ids(keys, self._clock.now_ms())
         signers = list(zip(keys, secret_ids, strict=True))
@@ -145,6 +138,7 @@ class Service:
         await self.reconciliation.start()
         self.retention.start()
         self.missing = await readers.run(next_step, settings, secret_ids, WEBHOOK_PATH)
+        self.page_check.start()
 
     def _router(self, signers: Sequence[tuple[bytes, int]], access: Access) -> ASGIApp:
         request_ids = RequestIds()
@@ -213,6 +207,7 @@ class Service:
         await self.reconciliation.close()
         await self.rebuilding.close()
         await self.erasing.close()
+        await self.page_check.close()
         await self.rejected.close()
         await self.retention.close()
         await self.writer.close()

@@ -7,7 +7,10 @@ _THRESHOLDS = (50_000, 20, 50)
 
 
 def collect_rarely() -> None:
-    """Keep what there is out of every collection, and let these be rare. Called once a process has begun."""
+    """Keep what there is out of every collection, and let these be rare.
+
+    Called when a process begins, for importing makes much and hardly any garbage, and again when it has its parts.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)

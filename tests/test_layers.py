@@ -16,6 +16,7 @@ LAYERS = (
     {"ingest", "reconcile"},
     {"web"},
     {"app"},
+    {"serving"},
     {"server"},
     {"demo"},
     {"cli"},

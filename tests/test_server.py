@@ -17,14 +17,14 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from receiver import server
-from receiver.app import Service, clock_of
+from receiver import server, serving
+from receiver.app import Service
 from receiver.clock import SimulatedClock, SystemClock
 from receiver.errors import CommandError, StorageError
 from receiver.ingest.meters import Meters
 from receiver.leadterra.signature import sign
 from receiver.server import serve
-from receiver.settings import Settings, load
+from receiver.settings import Settings, clock_of, load
 from receiver.storage.lock import DatabaseLock, Holder
 from receiver.web.connections import ConnectionLimits, Connections
 from tests.web.conftest import sent
@@ -203,14 +203,14 @@ def test_the_address_is_told_with_its_real_port(
     keys = {"RECEIVER_ACCESS__ANALYST_KEYS": json.dumps(["0" * 64])}
     with server._bound(host, 0) as listener:
         port = listener.getsockname()[1]
-        assert server._url(listener) == f"{url}{port}"
-        server._announce(settings_of(tmp_path, **keys), listener, None)
+        assert serving._url(listener) == f"{url}{port}"
+        serving._announce(settings_of(tmp_path, **keys), listener, None)
     assert capsys.readouterr() == ("", f"Listening on {shown}{port}\n")
 
 
 def test_without_a_key_the_announcement_warns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with server._bound("127.0.0.1", 0) as listener, capture_logs() as lines:
-        server._announce(settings_of(tmp_path), listener, None)
+        serving._announce(settings_of(tmp_path), listener, None)
     assert [(line["event"], line["log_level"]) for line in lines] == [("no_access_key", "warning")]
     assert capsys.readouterr().err.startswith("Listening on ")
 
@@ -228,7 +228,7 @@ def test_a_name_that_is_none_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None
 def test_uvicorn_adds_nothing_of_its_own(tmp_path: Path) -> None:
     async def nothing(*_: object) -> None: ...
 
-    config = server._config(settings_of(tmp_path), nothing, Connections(ConnectionLimits(), Meters()))
+    config = serving._config(settings_of(tmp_path), nothing, Connections(ConnectionLimits(), Meters()))
     assert (config.access_log, config.server_header, config.proxy_headers) == (False, False, False)
     assert (config.log_config, config.lifespan, config.timeout_graceful_shutdown) == (None, "off", 10)
 
@@ -237,6 +237,6 @@ def test_only_named_proxies_are_believed(tmp_path: Path) -> None:
     async def nothing(*_: object) -> None: ...
 
     environ = {"RECEIVER_SERVER__TRUSTED_PROXIES": '["192.0.2.1"]', "RECEIVER_SERVER__SHUTDOWN_TIMEOUT_S": "0.2"}
-    config = server._config(settings_of(tmp_path, **environ), nothing, Connections(ConnectionLimits(), Meters()))
+    config = serving._config(settings_of(tmp_path, **environ), nothing, Connections(ConnectionLimits(), Meters()))
     assert (config.proxy_headers, config.forwarded_allow_ips) == (True, ["192.0.2.1"])
     assert config.timeout_graceful_shutdown == 1

@@ -8,10 +8,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from receiver.app import clock_of
 from receiver.cli.database import Server, reading, writing
 from receiver.cli.options import config_option, json_option, load_settings
 from receiver.reconcile.service import pins_of
+from receiver.settings import clock_of
 from receiver.storage.sqlite import reconciliation as rows
 from receiver.web.campaigns import every_campaign, known_campaign
 from receiver.web.params import CAMPAIGN_ID, CAMPAIGN_IDS

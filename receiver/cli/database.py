@@ -10,12 +10,11 @@ from typing import Any
 
 import httpx
 
-from receiver.app import clock_of
 from receiver.cli.options import say
 from receiver.clock import Clock
 from receiver.errors import CommandError, StorageError
 from receiver.http import server_client
-from receiver.settings import Settings
+from receiver.settings import Settings, clock_of
 from receiver.storage.faults import explained
 from receiver.storage.lock import DatabaseLock
 from receiver.storage.sqlite.connection import open_for_reading, open_for_writing, refuse_empty, why_not_opened

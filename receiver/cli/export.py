@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from receiver.app import clock_of
 from receiver.cli.database import reading
 from receiver.cli.options import config_option, load_settings, say
 from receiver.cli.progress import watched
 from receiver.errors import CommandError, InvalidParameterError
 from receiver.reconcile.service import pins_of
+from receiver.settings import clock_of
 from receiver.storage.files import part_of, sync_folder
 from receiver.storage.sqlite.recount import Progress
 from receiver.web import tables

@@ -12,7 +12,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from receiver.app import clock_of
 from receiver.cli.database import Server, holding, server_of
 from receiver.cli.options import EXIT_DRIFT, EXIT_FAILED, config_option, json_option, load_settings, say
 from receiver.cli.progress import ProgressView
@@ -22,7 +21,7 @@ from receiver.log import configure_logging
 from receiver.reconcile.run import Reconciler
 from receiver.reconcile.service import client_of, options_of, pins_of
 from receiver.reconcile.watch import Watch
-from receiver.settings import Settings
+from receiver.settings import Settings, clock_of
 from receiver.storage.sqlite.store import Readers, Store
 from receiver.web.campaigns import known
 from receiver.web.drift import whole_drift

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import click
 
-from receiver.app import clock_of
 from receiver.cli.database import Owner, Server, reading, writing
 from receiver.cli.options import config_option, end_with, json_option, load_settings, say
 from receiver.errors import CommandError, ConfigurationError, LeadterraError, ReceiverError
@@ -24,7 +23,7 @@ from receiver.ingest.setup import webhook_url
 from receiver.leadterra.answers import RegisteredWebhook
 from receiver.leadterra.client import LeadterraClient
 from receiver.reconcile.service import client_of
-from receiver.settings import Settings
+from receiver.settings import Settings, clock_of
 from receiver.settings.kinds import is_loopback_url
 from receiver.storage.lock import DatabaseLock
 from receiver.storage.sqlite.webhooks import Registration, add_registration, equal_registration

@@ -24,7 +24,7 @@ from receiver.reconcile.run import Reconciler
 from receiver.sandbox.options import Habits, SandboxOptions
 from receiver.sandbox.sandbox import Sandbox
 from receiver.sandbox.server import listening as sandbox_listening
-from receiver.server import listening as receiver_listening
+from receiver.serving import listening as receiver_listening
 from receiver.settings import Settings
 from receiver.storage.lock import DatabaseLock, Holder
 

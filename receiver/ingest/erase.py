@@ -11,11 +11,12 @@ import structlog
 
 from receiver.clock import Clock
 from receiver.ingest.rejected import RejectedBodies
+from receiver.ingest.soundness import PageCheck
 from receiver.ingest.writer import Writer
-from receiver.storage.sqlite.connection import connect_to_read
 from receiver.storage.sqlite.erase import Erased, Eraser, Hit, erase
 from receiver.storage.sqlite.recount import Progress
 from receiver.storage.sqlite.store import Store
+from receiver.storage.sqlite.threads import connect_to_read
 
 log = structlog.get_logger()
 
@@ -45,6 +46,7 @@ class Erasing:
         path: Path,
         store: Store,
         rejected: RejectedBodies,
+        page_check: PageCheck,
         writer: Writer,
         clock: Clock,
         readers_wait_s: float = _READERS_WAIT_S,
@@ -53,6 +55,7 @@ class Erasing:
         self._path = path
         self._store = store
         self._rejected = rejected
+        self._page_check = page_check
         self._writer = writer
         self._clock = clock
         self._readers_wait_s = readers_wait_s
@@ -123,11 +126,12 @@ class Erasing:
     async def _empty_log(self) -> bool:
         """Whether the log could be emptied: what was erased is in it until then."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._readers_wait_s
-        while not await self._writer.exclusively(self._store.truncate_wal):
-            if loop.time() >= deadline:
-                return False
-            await asyncio.sleep(_POLL_S)
+        async with self._page_check.paused():
+            deadline = loop.time() + self._readers_wait_s
+            while not await self._writer.exclusively(self._store.truncate_wal):
+                if loop.time() >= deadline:
+                    return False
+                await asyncio.sleep(_POLL_S)
         return True
 
 

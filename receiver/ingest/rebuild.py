@@ -9,9 +9,10 @@ import structlog
 
 from receiver.clock import Clock
 from receiver.ingest.writer import Writer
-from receiver.storage.sqlite.connection import connect_to_read, open_for_analysis
+from receiver.storage.sqlite.connection import open_for_analysis
 from receiver.storage.sqlite.recount import Progress, recount
 from receiver.storage.sqlite.store import Store
+from receiver.storage.sqlite.threads import connect_to_read
 
 log = structlog.get_logger()
 
@@ -69,14 +70,7 @@ class Rebuilding:
         # Its own connection: a recount takes longer than any read may.
         connection = await connect_to_read(self._path, open_for_analysis)
         try:
-            counting = asyncio.ensure_future(connection.run(recount, progress))
-            try:
-                correction = await asyncio.shield(counting)
-            except asyncio.CancelledError:
-                progress.stopped = True
-                await connection.interrupt()
-                await asyncio.gather(counting, return_exceptions=True)
-                raise
+            correction = await connection.run_to_cancel(recount, progress)
         finally:
             await connection.close()
         if correction.rows:

@@ -14,9 +14,9 @@ from receiver.clock import Clock
 from receiver.errors import ReceiverError
 from receiver.ingest.writer import Writer
 from receiver.storage.sqlite import retention
-from receiver.storage.sqlite.connection import connect_to_read
 from receiver.storage.sqlite.retention import DAY_MS, Expiry
 from receiver.storage.sqlite.store import Store
+from receiver.storage.sqlite.threads import connect_to_read
 
 T = TypeVar("T")
 
@@ -85,10 +85,7 @@ class Retention:
         # Its own connection: reading the old part of a long journal takes longer than any read may.
         connection = await connect_to_read(self._path)
         try:
-            return await connection.run(retention.plan, self._clock.now_ms(), self._keep_ms)
-        except asyncio.CancelledError:
-            await connection.interrupt()
-            raise
+            return await connection.run_to_cancel(retention.plan, self._clock.now_ms(), self._keep_ms)
         finally:
             await connection.close()
 

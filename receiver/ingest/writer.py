@@ -15,7 +15,7 @@ from receiver.events import EVENT_NAMES, Event, Unread
 from receiver.ingest.heartbeat import INTERVAL_MS, Heartbeat
 from receiver.ingest.meters import Meters
 from receiver.storage.deliveries import Committed, Delivery, Outcome, Posted
-from receiver.storage.faults import Fault, WriterEndedError, classify, explained
+from receiver.storage.faults import DamagedError, Fault, WriterEndedError, classify, explained
 from receiver.storage.sqlite.store import Store
 
 T = TypeVar("T")
@@ -142,6 +142,13 @@ class Writer:
             return await self.take_in([unfit])
         self._note_arrivals(committed)
         return list(committed.outcomes)
+
+    def give_up(self, error: DamagedError) -> None:
+        """Store nothing more, because of damage that somebody else has met."""
+        if not self.failed.is_set():
+            self.heartbeat.failed()
+            log.error("database_damaged", detail=str(error))
+            self._fail()
 
     def hurry(self, within_s: float) -> None:
         """Answer everybody who waits within this time, so that a shutdown need not cut anybody off."""
@@ -344,14 +351,17 @@ class Writer:
         fault = classify(error)
         if fault is Fault.FATAL and not self.failed.is_set():
             log.critical("database_failed", detail=explained(self._store.path, error, "used"))
-            self.failed.set()
-            self._wake.set()
+            self._fail()
         elif fault is Fault.FULL and not self._full:
             detail = "There is no space, or a quota is used up: deliveries are refused with 503 until there is some."
             log.error("disk_full", detail=detail, error=str(error))
             self._full = True
         elif fault is Fault.BUSY:
             log.warning("database_locked", detail="Another process holds the database's lock.")
+
+    def _fail(self) -> None:
+        self.failed.set()
+        self._wake.set()
 
     async def _watch_store(self) -> None:
         """A side that writes which ends, even while nothing is asked of it, is the end of accepting."""

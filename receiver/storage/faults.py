@@ -3,6 +3,7 @@
 import sqlite3
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from receiver.errors import StorageError
 
@@ -53,6 +54,18 @@ def is_damage(error: BaseException) -> bool:
     """Whether the error says that the database's file is not what was written to it."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _DAMAGE
+
+
+class DamagedError(StorageError):
+    """The database's file is not what was written to it: `finding` says where."""
+
+    def __init__(self, path: Path, finding: object) -> None:
+        super().__init__(damaged(path, finding))
+        self.path = path
+        self.finding = str(finding)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # it is raised in the process that writes, too
+        return DamagedError, (self.path, self.finding)
 
 
 def damaged(path: Path, finding: object) -> str:

@@ -22,8 +22,9 @@ from starlette.types import Receive, Send
 from receiver.errors import QueryTimeoutError, UnavailableError
 from receiver.masking import all_masked, may_hold_address
 from receiver.storage.faults import Fault, classify
-from receiver.storage.sqlite.connection import Connection, connect_to_read, open_for_analysis
+from receiver.storage.sqlite.connection import open_for_analysis
 from receiver.storage.sqlite.recount import Progress
+from receiver.storage.sqlite.threads import Connection, connect_to_read
 from receiver.web.formats import Format, Lines, columns
 from receiver.web.operation import Call, Table
 from receiver.web.spool import OpenFile, Spool, unnamed_file

@@ -13,7 +13,7 @@ import httpx
 from receiver.app import Service
 from receiver.clock import Clock
 from receiver.leadterra.signature import sign
-from receiver.server import listening
+from receiver.serving import listening
 from receiver.settings import Settings
 from receiver.web.sessions import COOKIE
 

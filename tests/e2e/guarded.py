@@ -8,7 +8,8 @@ from pathlib import Path
 import uvloop
 
 from receiver.app import Service
-from receiver.server import _bound, listening
+from receiver.server import _bound
+from receiver.serving import listening
 from receiver.settings import load
 from receiver.web.connections import ConnectionLimits
 from tests.e2e.server import PATIENCE_S, SECRET, Connection, until

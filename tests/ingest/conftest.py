@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from receiver.ingest.meters import Meters
+from receiver.ingest.soundness import PageCheck
 from receiver.ingest.writer import Limits, Writer
 from receiver.storage.deliveries import Committed, Delivery, Outcome
 from receiver.storage.sqlite.ledger import Ledger
@@ -66,9 +67,11 @@ class Ingest:
     clock: HandClock
     meters: Meters
     database: Path = field(init=False)
+    page_check: PageCheck = field(init=False)
 
     def __post_init__(self) -> None:
         self.database = self.store.path
+        self.page_check = PageCheck(self.database, [], self.writer)
 
     def delivery(self, body: bytes) -> Delivery:
         now = self.clock.now_ms()

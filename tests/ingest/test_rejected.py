@@ -344,7 +344,7 @@ async def test_an_erasure_finds_what_was_taken_in_just_before(ingest: Ingest) ->
     await rejected.start()
     offer(rejected, ingest, replied(lead="canary@example.org"))
     await rejected._write()
-    erasing = Erasing(ingest.database, ingest.store, rejected, ingest.writer, ingest.clock)
+    erasing = Erasing(ingest.database, ingest.store, rejected, ingest.page_check, ingest.writer, ingest.clock)
     erasing.start("canary@example.org")
     await until(lambda: erasing.state.status != "running")
     await rejected.close()

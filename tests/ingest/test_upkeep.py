@@ -50,7 +50,7 @@ async def test_all_at_once(ingest: Ingest, tmp_path: Path) -> None:
 
 
 async def _all_at_once(ingest: Ingest, rejected: RejectedBodies, tmp_path: Path) -> None:
-    erasing = Erasing(ingest.database, ingest.store, rejected, ingest.writer, ingest.clock)
+    erasing = Erasing(ingest.database, ingest.store, rejected, ingest.page_check, ingest.writer, ingest.clock)
     rebuilding = Rebuilding(ingest.database, ingest.store, ingest.writer, ingest.clock)
     retention = Retention(ingest.database, ingest.store, ingest.writer, ingest.clock, 1)
     bodies = [about(number) for number in range(400)]

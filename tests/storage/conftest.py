@@ -72,6 +72,18 @@ def replied(
     return body("reply.received", at, reply=given, messageId=message)
 
 
+def add_slow_table(path: Path, rows: int) -> None:
+    """A table in which to look takes some 30 ms a row, though it is small."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as conn:
+        conn.execute("CREATE TABLE slow (bytes)")
+        conn.execute("BEGIN")
+        conn.executemany("INSERT INTO slow VALUES (?)", [(10_000_000,)] * rows)
+        conn.execute("COMMIT")
+        conn.execute("PRAGMA writable_schema = ON")  # adding the column otherwise would look at it at once
+        cost = "cost GENERATED ALWAYS AS (length(hex(zeroblob(bytes)))) VIRTUAL NOT NULL"
+        conn.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'slow'", (f"CREATE TABLE slow (bytes, {cost})",))
+
+
 def started(campaign: str = "a", at: str = "08:00") -> bytes:
     return body("campaign.started", at, campaignId=campaign)
 

@@ -4,9 +4,13 @@ import os
 import signal
 import sqlite3
 import sys
+from contextlib import closing
+from pathlib import Path
 
-from receiver.errors import UnavailableError
+from receiver.errors import StorageError, UnavailableError
+from receiver.storage.sqlite.connection import open_for_reading
 from receiver.storage.sqlite.ledger import Ledger
+from receiver.storage.sqlite.soundness import check_table
 
 
 def modules(_ledger: Ledger, _conn: sqlite3.Connection) -> set[str]:
@@ -76,3 +80,12 @@ def mark_and_die(conn: sqlite3.Connection, name: str) -> None:
 def commit_and_die(ledger: Ledger, conn: sqlite3.Connection, name: str) -> None:
     ledger.transact(conn, lambda inside: mark(inside, name))
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def look_at(path: str, table: str) -> None:
+    """Look at a table's pages, and print what kind of error came of it and what it says."""
+    with closing(open_for_reading(Path(path))) as conn:
+        try:
+            check_table(conn, Path(path), table)
+        except (StorageError, sqlite3.Error) as error:
+            sys.stdout.write(f"{type(error).__name__} {error}")

@@ -13,14 +13,9 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import StorageError
-from receiver.storage.sqlite.connection import (
-    _set,
-    connect,
-    open_for_analysis,
-    open_for_reading,
-    open_for_writing,
-)
+from receiver.storage.sqlite.connection import _set, open_for_analysis, open_for_reading, open_for_writing
 from receiver.storage.sqlite.migrate import migrate, steps
+from receiver.storage.sqlite.threads import connect
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import select
 import signal
 import sqlite3
+import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from receiver.errors import StorageError, UnavailableError
 from receiver.storage.deliveries import Outcome, Posted, Stretch
 from receiver.storage.faults import Fault, WriterEndedError, classify
 from receiver.storage.lock import DatabaseLock
+from receiver.storage.sqlite.launch import launched
 from receiver.storage.sqlite.process import WritingProcess
 from receiver.storage.sqlite.store import Store
 from tests.e2e.server import children, rows, until
@@ -29,8 +32,9 @@ KILLED = r"^The process that writes has ended by signal 9\.$"
 class Apart:
     """A store whose writing is done by a process of its own."""
 
-    def __init__(self, store: Store, lock: DatabaseLock) -> None:
+    def __init__(self, store: Store, lock: DatabaseLock, launching: ExitStack) -> None:
         assert isinstance(store._writing, WritingProcess)
+        self._launching = launching
         self.store = store
         self.lock = lock
         self.writing = store._writing
@@ -41,6 +45,7 @@ class Apart:
 
     async def close(self) -> None:
         await self.store.close()
+        self._launching.close()
         self.lock.release()
 
 
@@ -57,7 +62,9 @@ async def apart(tmp_path: Path) -> AsyncIterator[Apart]:
 async def open_apart(path: Path) -> Apart:
     lock = DatabaseLock(path)
     assert lock.acquire()
-    return Apart(await Store.open(path, NOW, lock=lock.share()), lock)
+    with ExitStack() as launching:
+        writing = launching.enter_context(launched(path, NOW, lock.share()))
+        return Apart(await Store.open(path, NOW, launched=writing), lock, launching.pop_all())
 
 
 async def test_it_does_what_it_is_asked_in_the_order_of_asking(apart: Apart) -> None:
@@ -84,7 +91,8 @@ async def test_a_message_of_many_megabytes_goes_through(apart: Apart) -> None:
 
 async def test_it_is_small(apart: Apart) -> None:
     await apart.store.commit([Posted(sent(), NOW)], NOW, STRETCH, None)
-    assert not await apart.writing.run(jobs.modules) & {"uvicorn", "starlette", "httpx", "pydantic", "structlog"}
+    needless = {"uvicorn", "starlette", "httpx", "pydantic", "structlog", "asyncio", "aiosqlite"}
+    assert not await apart.writing.run(jobs.modules) & needless
     assert await apart.writing.run(jobs.resident_kb) < 60_000
 
 
@@ -200,8 +208,11 @@ async def test_a_database_that_it_cannot_open_is_named(tmp_path: Path) -> None:
     (tmp_path / "receiver.db").write_bytes(b"x" * 5000)
     lock = DatabaseLock(tmp_path / "receiver.db")
     assert lock.acquire()
-    with pytest.raises(StorageError, match=r"is not an SQLite database; name another file in 'storage\.url'\."):
-        await Store.open(tmp_path / "receiver.db", NOW, lock=lock.share())
+    with (
+        launched(tmp_path / "receiver.db", NOW, lock.share()) as writing,
+        pytest.raises(StorageError, match=r"is not an SQLite database; name another file in 'storage\.url'\."),
+    ):
+        await Store.open(tmp_path / "receiver.db", NOW, launched=writing)
     assert children(os.getpid()) == []
     lock.release()
 
@@ -212,6 +223,29 @@ async def test_one_that_cannot_be_started_is_an_error_of_the_store(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     lock = DatabaseLock(tmp_path / "receiver.db")
     assert lock.acquire()
-    with pytest.raises(StorageError, match=r"^The process that writes has ended with exit code 1\.$"):
-        await Store.open(tmp_path / "receiver.db", NOW, lock=lock.share())
+    with (
+        launched(tmp_path / "receiver.db", NOW, lock.share()) as writing,
+        pytest.raises(StorageError, match=r"^The process that writes has ended with exit code 1\.$"),
+    ):
+        await Store.open(tmp_path / "receiver.db", NOW, launched=writing)
     lock.release()
+
+
+@pytest.mark.parametrize("has_opened", [False, True])
+def test_one_that_nobody_comes_to_ask_ends(tmp_path: Path, has_opened: bool) -> None:
+    lock = DatabaseLock(tmp_path / "receiver.db")
+    assert lock.acquire()
+    with launched(tmp_path / "receiver.db", NOW, lock.share()) as writing:
+        if has_opened:
+            select.select([writing.peer], [], [])
+    assert writing.process.returncode == 0
+    lock.release()
+    other = DatabaseLock(tmp_path / "receiver.db")
+    assert other.acquire()
+    other.release()
+
+
+def test_it_is_launched_before_all_else_is_imported() -> None:
+    heavy = "{'uvicorn', 'starlette', 'httpx', 'jinja2', 'receiver.app', 'receiver.storage.sqlite.store'}"
+    listing = f"import sys, receiver.cli.serve; sys.exit(bool({heavy} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", listing], check=False).returncode == 0

@@ -2,6 +2,8 @@
 
 import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,10 +11,15 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import StorageError
+from receiver.storage.faults import DamagedError
 from receiver.storage.sqlite.connection import open_for_reading, open_for_writing
-from receiver.storage.sqlite.soundness import check_pages
+from receiver.storage.sqlite.soundness import check_pages, check_table
 from receiver.storage.sqlite.store import Readers, Store
+from receiver.storage.sqlite.threads import connect_to_read
+from tests.e2e.test_fsync import strace
 from tests.storage.conftest import NOW, LedgerUnderTest, bounced, replied, sent, started
+
+__all__ = ["strace"]  # a fixture
 
 WAY_BACK = "; restore a backup, then run `reconcile`: README, 'Backup and restore'."
 EVENTS = 3000
@@ -40,12 +47,20 @@ def path(tmp_path: Path, whole: bytes) -> Path:
 
 
 async def refusal(path: Path) -> str | None:
-    """What a start says of a file; None when it takes it."""
+    """What a start says of a file, before it is used or of what there was no time for; None when all is sound."""
     try:
         store = await Store.open(path, NOW)
     except StorageError as error:
         return str(error)
-    await store.close()
+    reader = await connect_to_read(path)
+    try:
+        for table in store.unchecked:
+            await reader.run(check_table, path, table)
+    except DamagedError as error:
+        return str(error)
+    finally:
+        await reader.close()
+        await store.close()
     return None
 
 
@@ -143,6 +158,21 @@ def test_a_long_look_is_cut_short_and_told(path: Path) -> None:
         assert tables[-1] == "journal"
         assert len(tables) >= 24
         assert conn.execute("SELECT count(*) FROM journal").fetchone()[0] > 0, "nothing is interrupted later"
+
+
+@pytest.mark.parametrize("when", ["15", "20", "25", "15..19"])
+def test_a_page_that_the_system_does_not_give_is_no_damage(strace: str, path: Path, when: str) -> None:
+    look = "import sys; from tests.storage.jobs import look_at; look_at(sys.argv[1], 'messages')"
+    faults = ["-f", "-P", str(path), "-e", "trace=pread64", "-e", f"inject=pread64:error=EIO:when={when}"]
+    command = [strace, "-o", "/dev/null", *faults, sys.executable, "-c", look, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("OperationalError *** in database main ***"), done.stdout
+    assert "get page" in done.stdout or "get the page" in done.stdout
+
+
+async def test_a_page_that_says_where_pages_belong_is_looked_at(path: Path) -> None:
+    spoil(path, 4096, b"\xa5" * 4096)
+    assert is_named(path, await refusal(path))
 
 
 async def test_damage_that_a_question_meets_is_named(path: Path) -> None:

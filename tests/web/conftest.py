@@ -15,6 +15,7 @@ from receiver.app import Service
 from receiver.leadterra.signature import sign
 from receiver.settings import load
 from receiver.storage.lock import DatabaseLock
+from receiver.storage.sqlite.launch import launched
 
 SECRET = b"web-secret"
 TOKEN = "token-of-the-lock-file"
@@ -135,7 +136,10 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             }
             settings = load(None, given | environ, {}).settings
             clock = StandingClock()
-            service = await Service.open(settings, TOKEN, frozenset({"192.0.2.1"}), clock=clock, lock=lock)
+            writing = None
+            if lock is not None:
+                writing = opened.enter_context(launched(settings.database_path, clock.now_ms(), lock.share()))
+            service = await Service.open(settings, TOKEN, frozenset({"192.0.2.1"}), clock=clock, launched=writing)
             opened.push_async_callback(service.close)
             api = Api(service, clock, peer, key)
             opened.push_async_callback(api.client.aclose)

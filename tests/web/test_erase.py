@@ -79,6 +79,7 @@ async def test_a_reader_in_the_way_is_said(admin: Api) -> None:
         service.database.store.path,
         service.database.store,
         service.rejected,
+        service.page_check,
         service.writer,
         admin.clock,
         readers_wait_s=0.2,

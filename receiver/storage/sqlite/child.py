@@ -63,11 +63,14 @@ def _leave() -> None:
 
 def _received(asked: BinaryIO) -> bytes | None:
     """The next message; None when the other process has ended, perhaps in the middle of one."""
-    head = asked.read(wire.LENGTH.size)
-    if len(head) < wire.LENGTH.size:
+    try:
+        head = asked.read(wire.LENGTH.size)
+        if len(head) < wire.LENGTH.size:
+            return None
+        (length,) = wire.LENGTH.unpack(head)
+        content = asked.read(length)
+    except ConnectionError:  # it ended before it had read all that was said
         return None
-    (length,) = wire.LENGTH.unpack(head)
-    content = asked.read(length)
     return content if len(content) == length else None
 
 

@@ -4,21 +4,14 @@ import contextlib
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
 
-import aiosqlite
-
 from receiver.errors import StorageError
-from receiver.storage.faults import damaged, explained, is_damage
+from receiver.storage.faults import damaged, explained
 from receiver.storage.files import leftovers_of, part_of, publish, sync
 from receiver.storage.sqlite import migrate
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _BUSY_TIMEOUT_S = 0.5
 _STATEMENTS_CACHED = 256
@@ -34,34 +27,6 @@ _ID_AT = 68
 _TORN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 # While one transaction after another does nothing but delete, smaller ones are felt less.
 _CHECKPOINT_PAGES_OFTEN = 1000
-
-
-class Connection(aiosqlite.Connection):
-    """An aiosqlite connection that also runs whole functions on its thread: one hop for many statements.
-
-    `read_path` is the database of one that only reads: what it meets of damage is raised as StorageError.
-    """
-
-    read_path: Path | None = None
-
-    async def run(
-        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """The result of `function(connection, …)`, called on this connection's own thread."""
-        try:
-            result: T = await self._execute(function, self._conn, *args, **kwargs)  # type: ignore[no-untyped-call] # aiosqlite leaves it untyped
-        except sqlite3.DatabaseError as error:
-            if self.read_path is not None and is_damage(error):
-                raise StorageError(damaged(self.read_path, error)) from error
-            raise
-        return result
-
-    def join(self) -> None:
-        """Wait for the thread of a connection that could not be opened.
-
-        aiosqlite has told it to end, but does not wait; ending after the event loop has, it fails loudly.
-        """
-        self._thread.join()
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
@@ -216,21 +181,3 @@ def open_for_analysis(path: Path) -> sqlite3.Connection:
         with contextlib.suppress(PermissionError):  # a filter of system calls may forbid it
             os.setpriority(os.PRIO_PROCESS, 0, _NICE)  # 0 is the calling thread
     return open_for_reading(path)
-
-
-async def connect_to_read(path: Path, opener: Callable[[Path], sqlite3.Connection] = open_for_reading) -> Connection:
-    """A connection that only reads; the caller closes it."""
-    connection = await connect(partial(opener, path))
-    connection.read_path = path
-    return connection
-
-
-async def connect(opener: Callable[[], sqlite3.Connection]) -> Connection:
-    """An open aiosqlite connection over `opener`; the caller closes it."""
-    connection = Connection(opener, iter_chunk_size=64)
-    try:
-        await connection
-    except Exception:
-        connection.join()
-        raise
-    return connection

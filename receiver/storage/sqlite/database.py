@@ -4,8 +4,8 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from receiver.storage.lock import DatabaseLock
 from receiver.storage.sqlite.connection import open_for_analysis
+from receiver.storage.sqlite.launch import Launched
 from receiver.storage.sqlite.migrate import Tell
 from receiver.storage.sqlite.points import PointReader
 from receiver.storage.sqlite.store import Readers, Store
@@ -25,10 +25,10 @@ class Database:
     probes: Readers
 
     @classmethod
-    async def open(cls, path: Path, now_ms: int, tell: Tell, lock: DatabaseLock | None) -> "Database":
-        """Opens, checks and migrates it; `lock`, `tell` and errors are those of `Store.open`."""
+    async def open(cls, path: Path, now_ms: int, tell: Tell, launched: Launched | None) -> "Database":
+        """Opens, checks and migrates it; `launched`, `tell` and errors are those of `Store.open`."""
         async with contextlib.AsyncExitStack() as opened:
-            store = await Store.open(path, now_ms, tell, None if lock is None else lock.share())
+            store = await Store.open(path, now_ms, tell, launched)
             opened.push_async_callback(store.close)  # the thread of a connection left open keeps the process alive
             readers = await Readers.open(path)
             opened.push_async_callback(readers.close)

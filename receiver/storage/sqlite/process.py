@@ -2,29 +2,22 @@
 
 import asyncio
 import contextlib
-import os
 import pickle
-import signal
-import socket
 import sqlite3
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from receiver.leadterra.payloads import Parser
 from receiver.storage.faults import WriterEndedError
-from receiver.storage.sqlite import child, wire
+from receiver.storage.sqlite import wire
+from receiver.storage.sqlite.launch import Launched
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import Tell
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# They are for the process that serves, which lets this one finish; Ctrl-C and some supervisors send them to both.
-_NOT_ITS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _POLL_S = 0.005
 
@@ -54,12 +47,9 @@ class WritingProcess:
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def open(cls, path: Path, now_ms: int, tell: Tell, lock: int) -> "WritingProcess":
-        """Start it and have it open the database; `lock` is the descriptor of the lock file that is held."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = _started(theirs, path, now_ms, lock)
-        opened = cls(process, *await asyncio.open_unix_connection(sock=ours), tell)
+    async def open(cls, launched: Launched, tell: Tell) -> "WritingProcess":
+        """Wait until it has opened the database."""
+        opened = cls(launched.process, *await asyncio.open_unix_connection(sock=launched.peer), tell)
         try:
             opened.parser, opened.unchecked = await opened._answer()
         except BaseException:
@@ -135,21 +125,3 @@ def _answer_in(content: bytes) -> wire.Answer:
     except Exception as error:  # noqa: BLE001 # whoever asked gets it
         return wire.Answer("failed", error)
     return answer
-
-
-def _started(peer: socket.socket, path: Path, now_ms: int, lock: int) -> "subprocess.Popen[bytes]":
-    """The process, which has these signals blocked from its first moment on."""
-    # What this process imports is imported there, wherever it was started.
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
-    command = [sys.executable, "-P", "-m", child.__name__, str(peer.fileno()), str(path), str(now_ms)]
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_ITS_SIGNALS)
-    try:
-        return subprocess.Popen(
-            command,
-            env=environ,
-            pass_fds=(peer.fileno(), lock),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -14,9 +14,10 @@ import structlog
 
 from receiver.errors import StorageError
 from receiver.storage.faults import Fault, classify
-from receiver.storage.sqlite.connection import Connection, connect, has_our_mark
+from receiver.storage.sqlite.connection import has_our_mark
 from receiver.storage.sqlite.migrate import APPLICATION_ID
 from receiver.storage.sqlite.queries import queries
+from receiver.storage.sqlite.threads import Connection, connect
 
 log = structlog.get_logger()
 

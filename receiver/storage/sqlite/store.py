@@ -12,25 +12,17 @@ from receiver.leadterra.payloads import Parser
 from receiver.storage.deliveries import Committed, Delivery, Posted, Refusals, Stretch
 from receiver.storage.faults import Fault, classify, explained
 from receiver.storage.sqlite import work
-from receiver.storage.sqlite.connection import (
-    Connection,
-    checkpoint_often,
-    connect,
-    connect_to_read,
-    open_for_analysis,
-    open_for_reading,
-    truncate_wal,
-)
+from receiver.storage.sqlite.connection import checkpoint_often, open_for_analysis, open_for_reading, truncate_wal
+from receiver.storage.sqlite.launch import Launched
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import Tell, in_silence
 from receiver.storage.sqlite.process import WritingProcess
 from receiver.storage.sqlite.recount import Correction, correct
 from receiver.storage.sqlite.spans import Measured, any_wide, measure_spans
+from receiver.storage.sqlite.threads import Connection, connect, connect_to_read
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_INTERRUPT_EVERY_S = 0.02
 
 
 class Writing(Protocol):
@@ -69,15 +61,17 @@ class Store:
         self._writing = writing
 
     @classmethod
-    async def open(cls, path: Path, now_ms: int, tell: Tell = in_silence, lock: int | None = None) -> "Store":
+    async def open(
+        cls, path: Path, now_ms: int, tell: Tell = in_silence, launched: Launched | None = None
+    ) -> "Store":
         """Opens, checks and migrates the database.
 
-        A thread of this process writes or, with the descriptor of the held lock file, a process of its own. `tell`
+        A thread of this process writes or, when it was `launched` for this database, a process of its own. `tell`
         gets sentences about what takes long, perhaps in that thread. Raises StorageError naming what is wrong.
         """
-        if lock is None:
+        if launched is None:
             return cls(path, await WritingThread.open(path, now_ms, tell))
-        return cls(path, await WritingProcess.open(path, now_ms, tell, lock))
+        return cls(path, await WritingProcess.open(launched, tell))
 
     async def commit(
         self,
@@ -214,15 +208,13 @@ class Readers:
     ) -> T:
         """The result of `function(connection, …)`.
 
-        Raises QueryTimeoutError when it took too long, StorageError when the database is damaged.
+        Raises QueryTimeoutError when it took too long, DamagedError when the database is damaged.
         """
         connection = await self._idle.get()
         try:
             work = asyncio.ensure_future(connection.run(function, *args, **kwargs))
             await asyncio.wait({work}, timeout=self._timeout_s)
-            while not work.done():  # it may have been between two statements, of which none is interrupted
-                await connection.interrupt()
-                await asyncio.wait({work}, timeout=_INTERRUPT_EVERY_S)
+            await connection.interrupt_until_done(work)
             return work.result()
         except sqlite3.OperationalError as error:
             if classify(error) is Fault.INTERRUPTED:
