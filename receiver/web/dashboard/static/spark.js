@@ -34,7 +34,7 @@ export function reload() {
 
 async function load() {
   waiting = null;
-  const cells = new Map([...wanted].filter((cell) => cell.isConnected && !drawn.has(cell)).map((cell) => [cell.parentElement.dataset.key, cell]));
+  const cells = new Map([...wanted].filter((cell) => cell.isConnected && !drawn.has(cell)).map((cell) => [cell.closest("tr").dataset.key, cell]));
   const ids = [...cells.keys()];
   for (let from = 0; from < ids.length; from += AT_ONCE) await part(ids.slice(from, from + AT_ONCE), cells);
 }
