@@ -41,6 +41,7 @@ TEXTS: Mapping[str, Callable[[Any], str]] = {
     "badge": lambda value: value.replace("_", " "),
     "words": lambda value: value.replace("_", " "),
     "text": str,
+    "name": str,
 }
 
 
@@ -64,7 +65,7 @@ def check(figure: Figure, answer: Mapping[str, Any]) -> str:
         assert figure["text"].startswith(("rate not known", DASH) if value is None else percent(value)), figure
     else:
         assert figure["text"] == shown(kind, value), (figure, value)
-    if kind not in ("text", "words"):
+    if kind not in ("text", "words", "name"):
         assert str(figure["value"]) == ("" if value is None else str(value)), (figure, value)
     return str(path)
 
