@@ -118,6 +118,18 @@ async def test_the_overview_shows_the_apis_figures(site: Site, visit: Open) -> N
     await check_overview(reader, site)
 
 
+async def test_more_points_up_and_less_points_down(site: Site, visit: Open) -> None:
+    reader = await visit(site, ANALYST)
+    await reader.open("/?from=-1d")
+    changes = reader.page.locator("#totals .change")
+    shown = await changes.evaluate_all(
+        "(all) => all.map((one) => [Number(one.value), one.dataset.direction ?? null])"
+    )
+    words = {True: "up", False: "down"}
+    assert shown == [[value, words[value > 0] if value else None] for value, _ in shown]
+    assert {"up", "down"} <= {direction for _, direction in shown}
+
+
 async def test_the_first_paint_has_them_too(site: Site, visit: Open) -> None:
     """Without any script the page is what the server made of it."""
     plain = await visit(site, ANALYST, java_script_enabled=False)

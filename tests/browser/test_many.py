@@ -97,6 +97,10 @@ async def test_more_rows_come_when_they_are_asked_for(many: Site, visit: Open) -
     sent = await reader.page.locator("#campaign-rows [data-f='observed.sent']").all_text_contents()
     assert sent == [f"{row['observed']['sent']:,}" for row in rows]
     assert "," in sent[0]  # one has a tenth of all messages
+    await reader.refreshed()
+    assert await reader.page.locator("#campaign-rows tbody tr").count() == 200
+    await reader.page.fill("#q", "camp_0")
+    await reader.page.wait_for_function("() => document.querySelectorAll('#campaign-rows tbody tr').length === 100")
 
 
 @pytest.mark.parametrize("path", ["/?view=trust", "/?view=campaign&campaign_id=camp_00001"])

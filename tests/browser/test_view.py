@@ -75,6 +75,16 @@ async def test_the_csv_is_of_what_is_shown(site: Site, visit: Open) -> None:
     assert len(shown) == 2
 
 
+async def test_the_csv_follows_what_is_typed_and_sorted(site: Site, visit: Open) -> None:
+    reader = await visit(site, ANALYST)
+    await reader.open()
+    await reader.page.fill("#q", "alps")
+    await reader.page.wait_for_function("() => document.querySelectorAll('#campaign-rows tbody tr').length === 1")
+    await reader.page.click("[data-sort=sent]")
+    link = await reader.page.get_attribute("#csv", "href")
+    assert link == "/v1/campaigns?sort=sent&order=desc&q=alps&format=csv"
+
+
 async def test_a_filter_that_nothing_fits_says_so_and_lets_go(site: Site, visit: Open) -> None:
     reader = await visit(site, ANALYST)
     await reader.open("/?q=nobody")
