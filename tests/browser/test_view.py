@@ -60,6 +60,14 @@ async def test_what_is_picked_stands_in_the_address_and_in_links(site: Site, vis
     assert link.endswith("&from=-7d&timezone=Europe%2FBerlin")
 
 
+async def test_sparklines_follow_the_zone(site: Site, visit: Open) -> None:
+    reader = await visit(site, ANALYST)
+    await reader.open()
+    await reader.page.wait_for_selector(".spark svg")
+    async with reader.page.expect_response("**/v1/series?campaign_id=*timezone=Asia*"):
+        await reader.page.select_option("#zone", "Asia/Tokyo")
+
+
 async def test_the_csv_is_of_what_is_shown(site: Site, visit: Open) -> None:
     reader = await visit(site, ANALYST)
     await reader.open("/?sort=sent&order=asc&q=i")
@@ -78,9 +86,9 @@ async def test_the_csv_is_of_what_is_shown(site: Site, visit: Open) -> None:
 async def test_the_csv_follows_what_is_typed_and_sorted(site: Site, visit: Open) -> None:
     reader = await visit(site, ANALYST)
     await reader.open()
+    await reader.page.click("[data-sort=sent]")
     await reader.page.fill("#q", "alps")
     await reader.page.wait_for_function("() => document.querySelectorAll('#campaign-rows tbody tr').length === 1")
-    await reader.page.click("[data-sort=sent]")
     link = await reader.page.get_attribute("#csv", "href")
     assert link == "/v1/campaigns?sort=sent&order=desc&q=alps&format=csv"
 

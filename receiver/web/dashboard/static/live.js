@@ -30,6 +30,7 @@ export class Live {
 
   toggle() {
     this.paused = !this.paused;
+    clearTimeout(this.timer);
     pause.setAttribute("aria-pressed", String(this.paused));
     setText(pause, this.paused ? "Resume" : "Pause");
     if (this.paused) this.show("paused", "Paused");
