@@ -60,6 +60,26 @@ async def test_what_is_picked_stands_in_the_address_and_in_links(site: Site, vis
     assert link.endswith("&from=-7d&timezone=Europe%2FBerlin")
 
 
+async def test_going_back_brings_the_filters_back(site: Site, visit: Open) -> None:
+    reader = await visit(site, ANALYST)
+    await reader.open()
+    await reader.page.select_option("#range", "-7d")
+    await reader.page.click("[data-sort=sent]")
+    await reader.page.fill("#q", "alps")
+    await reader.page.wait_for_url("**/?from=-7d&sort=sent&q=alps")
+    await reader.page.click("#campaign-rows .name:text('Alps')")
+    await reader.page.wait_for_url("**view=campaign**")
+    await reader.until("live")
+    await reader.page.go_back()
+    await reader.until("live")
+    assert [await reader.page.input_value(f"#{name}") for name in ("range", "q")] == ["-7d", "alps"]
+    assert await reader.page.get_attribute("th:has([data-sort=sent])", "aria-sort") == "descending"
+    assert await reader.texts("#campaign-rows .name") == ["Hotels, Alps"]
+    await reader.page.go_forward()
+    await reader.until("live")
+    assert await reader.page.inner_text("#title") == "Hotels, Alps"
+
+
 async def test_sparklines_follow_the_zone(site: Site, visit: Open) -> None:
     reader = await visit(site, ANALYST)
     await reader.open()
