@@ -275,4 +275,4 @@ async def test_a_page_follows_the_size_of_letters_that_a_reader_has_set(site: Si
     for width in (360, 1280):
         await reader.page.set_viewport_size({"width": width, "height": 800})
         await reader.page.evaluate("document.documentElement.style.fontSize = '28px'")
-        assert await reader.page.evaluate("document.documentElement.scrollWidth") == width
+        await reader.page.wait_for_function("(width) => document.documentElement.scrollWidth === width", arg=width)
