@@ -41,6 +41,7 @@ TEXTS: Mapping[str, Callable[[Any], str]] = {
     "badge": lambda value: value.replace("_", " "),
     "words": lambda value: value.replace("_", " "),
     "text": str,
+    "name": str,
 }
 
 
@@ -64,7 +65,7 @@ def check(figure: Figure, answer: Mapping[str, Any]) -> str:
         assert figure["text"].startswith(("rate not known", DASH) if value is None else percent(value)), figure
     else:
         assert figure["text"] == shown(kind, value), (figure, value)
-    if kind not in ("text", "words"):
+    if kind not in ("text", "words", "name"):
         assert str(figure["value"]) == ("" if value is None else str(value)), (figure, value)
     return str(path)
 
@@ -115,6 +116,18 @@ async def test_the_overview_shows_the_apis_figures(site: Site, visit: Open) -> N
     reader = await visit(site, ANALYST)
     await reader.open(f"/?{RANGE}")
     await check_overview(reader, site)
+
+
+async def test_more_points_up_and_less_points_down(site: Site, visit: Open) -> None:
+    reader = await visit(site, ANALYST)
+    await reader.open("/?from=-1d")
+    changes = reader.page.locator("#totals .change")
+    shown = await changes.evaluate_all(
+        "(all) => all.map((one) => [Number(one.value), one.dataset.direction ?? null])"
+    )
+    words = {True: "up", False: "down"}
+    assert shown == [[value, words[value > 0] if value else None] for value, _ in shown]
+    assert {"up", "down"} <= {direction for _, direction in shown}
 
 
 async def test_the_first_paint_has_them_too(site: Site, visit: Open) -> None:

@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from tests.browser.conftest import Open
 from tests.browser.reader import Reader
-from tests.browser.site import ANALYST, Site, opened, settings_of
+from tests.browser.site import ADMIN, ANALYST, Site, opened, settings_of
 from tests.web.conftest import NOW, StandingClock, sent, started
 
 # So many that the page is longer than any screen.
@@ -68,11 +68,11 @@ async def test_a_refresh_keeps_scroll_focus_and_selection(busy: Site, visit: Ope
 
 async def test_a_pause_stops_asking_and_a_resume_catches_up(busy: Site, visit: Open) -> None:
     reader = await visit(busy, ANALYST)
+    await reader.page.clock.install()  # that of the page, with the question that is due next
     await reader.open()
     await reader.page.get_by_role("button", name="Pause").click()
     await reader.until("paused")
     assert await reader.page.locator("#pause").get_attribute("aria-pressed") == "true"
-    await reader.page.clock.install()
     asked = len(reader.answers)
     await busy.post(message(1, 1))
     await reader.page.clock.run_for(60_000)
@@ -132,3 +132,29 @@ async def test_times_are_the_receivers_and_not_the_readers(busy: Site, visit: Op
     assert await reader.page.inner_text("#as-of") == "Jun 11, 09:30 AM"
     busy.clock.now = NOW + 3_600_000  # type: ignore[union-attr]
     await tell(reader, "#as-of", "Jun 11, 10:30 AM")
+
+
+async def test_a_countdown_goes_on_while_nobody_asks(site: Site, visit: Open) -> None:
+    reader = await visit(site, ANALYST)
+    await reader.page.clock.install()
+    await reader.open("/?view=trust")
+    left = reader.page.locator("[data-deadline]:not([data-deadline=''])").first
+    assert "lost for good in 8 h 50 min, until " in await left.inner_text()
+    await reader.page.get_by_role("button", name="Pause").click()
+    await reader.until("paused")
+    await reader.page.clock.fast_forward(3_600_000)
+    assert "lost for good in 7 h " in await left.inner_text()
+
+
+async def test_a_retry_is_of_the_row_that_was_clicked(busy: Site, visit: Open) -> None:
+    await busy.post(b"not json", b'{"event": "message.opened"}', b"[]")
+    waiting = (await busy.get("/v1/quarantine"))["data"]
+    reader = await visit(busy, ADMIN)
+    await reader.open("/?view=trust")
+    second = reader.page.locator("#quarantine-rows [data-retry]").nth(1)
+    async with reader.page.expect_request("**/v1/quarantine/retry") as asked:
+        await second.click()
+    assert (await asked.value).post_data_json == {"ids": [waiting[1]["id"]]}
+    said = "Read again: 1. Counted now: 0; known already: 0; still not understood: 1."
+    await tell(reader, "#retried", said)
+    assert await second.is_enabled()

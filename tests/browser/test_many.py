@@ -1,11 +1,13 @@
 """With two thousand campaigns a page is as light as with two."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import Route
 
 from tests.bench.prefill import prefill
 from tests.browser.conftest import Open
@@ -47,6 +49,32 @@ async def test_the_first_view_is_light(many: Site, visit: Open) -> None:
     assert await on_the_wire(reader) <= FIRST_VIEW_BYTES
 
 
+async def test_the_first_hundred_rows_wait_for_no_script(many: Site, visit: Open) -> None:
+    reader = await visit(many, ANALYST, java_script_enabled=False)
+    await reader.page.goto(f"{many.url}/?sort=sent")
+    rows = (await many.get("/v1/campaigns", sort="sent"))["data"]
+    shown = await reader.page.locator("#campaign-rows .name").all_text_contents()
+    assert shown == [row["campaign_id"] for row in rows]
+    assert len(shown) == 100
+
+
+async def test_the_rows_of_the_first_paint_can_be_sorted_before_any_answer_came(many: Site, visit: Open) -> None:
+    reader = await visit(many, ANALYST)
+    answers = asyncio.Event()
+
+    async def held(route: Route) -> None:
+        await answers.wait()
+        await route.continue_()
+
+    await reader.page.route("**/v1/*", held)
+    await reader.open("/", None)
+    assert await reader.page.locator("#campaign-rows tbody tr").count() == 100
+    await reader.page.click("[data-sort=sent]")
+    assert await reader.page.get_attribute("th:has([data-sort=sent])", "aria-sort") == "descending"
+    answers.set()
+    await reader.page.wait_for_selector("#campaign-rows tbody tr:first-child[data-key=camp_00001]")
+
+
 async def test_sparklines_come_as_they_scroll_into_view(many: Site, visit: Open) -> None:
     reader = await visit(many, ANALYST)
     await reader.open()
@@ -69,6 +97,10 @@ async def test_more_rows_come_when_they_are_asked_for(many: Site, visit: Open) -
     sent = await reader.page.locator("#campaign-rows [data-f='observed.sent']").all_text_contents()
     assert sent == [f"{row['observed']['sent']:,}" for row in rows]
     assert "," in sent[0]  # one has a tenth of all messages
+    await reader.refreshed()
+    assert await reader.page.locator("#campaign-rows tbody tr").count() == 200
+    await reader.page.fill("#q", "camp_0")
+    await reader.page.wait_for_function("() => document.querySelectorAll('#campaign-rows tbody tr').length === 100")
 
 
 @pytest.mark.parametrize("path", ["/?view=trust", "/?view=campaign&campaign_id=camp_00001"])

@@ -69,14 +69,3 @@ async def test_an_admin_can_have_quarantine_read_again(site: Site, visit: Open) 
     await reader.page.get_by_text(said).wait_for()
     await reader.page.get_by_role("button", name="Retry all").click()
     await reader.page.get_by_text("Read again: 2.").wait_for()
-
-
-async def test_a_session_that_ended_is_told_and_the_figures_stay(tmp_path: Path, visit: Open) -> None:
-    async with opened(settings_of(tmp_path / "receiver.db")) as site:
-        reader = await visit(site, ANALYST, expected=("error: Failed to load resource",))
-        await reader.open()
-        await reader.context.clear_cookies()
-        await reader.refreshed("stale")
-        assert "Your session has ended." in await reader.page.inner_text("#stale")
-        assert await reader.page.inner_text("#live-state") == "Signed out"
-        assert len(await reader.texts("#totals .tile")) == 6

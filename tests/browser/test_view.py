@@ -60,6 +60,34 @@ async def test_what_is_picked_stands_in_the_address_and_in_links(site: Site, vis
     assert link.endswith("&from=-7d&timezone=Europe%2FBerlin")
 
 
+async def test_going_back_brings_the_filters_back(site: Site, visit: Open) -> None:
+    reader = await visit(site, ANALYST)
+    await reader.open()
+    await reader.page.select_option("#range", "-7d")
+    await reader.page.click("[data-sort=sent]")
+    await reader.page.fill("#q", "alps")
+    await reader.page.wait_for_url("**/?from=-7d&sort=sent&q=alps")
+    await reader.page.click("#campaign-rows .name:text('Alps')")
+    await reader.page.wait_for_url("**view=campaign**")
+    await reader.until("live")
+    await reader.page.go_back()
+    await reader.until("live")
+    assert [await reader.page.input_value(f"#{name}") for name in ("range", "q")] == ["-7d", "alps"]
+    assert await reader.page.get_attribute("th:has([data-sort=sent])", "aria-sort") == "descending"
+    assert await reader.texts("#campaign-rows .name") == ["Hotels, Alps"]
+    await reader.page.go_forward()
+    await reader.until("live")
+    assert await reader.page.inner_text("#title") == "Hotels, Alps"
+
+
+async def test_sparklines_follow_the_zone(site: Site, visit: Open) -> None:
+    reader = await visit(site, ANALYST)
+    await reader.open()
+    await reader.page.wait_for_selector(".spark svg")
+    async with reader.page.expect_response("**/v1/series?campaign_id=*timezone=Asia*"):
+        await reader.page.select_option("#zone", "Asia/Tokyo")
+
+
 async def test_the_csv_is_of_what_is_shown(site: Site, visit: Open) -> None:
     reader = await visit(site, ANALYST)
     await reader.open("/?sort=sent&order=asc&q=i")
@@ -73,6 +101,16 @@ async def test_the_csv_is_of_what_is_shown(site: Site, visit: Open) -> None:
     assert lines[0].startswith("campaign_id,name,")
     assert [line.partition(",")[0] for line in lines[1:]] == shown
     assert len(shown) == 2
+
+
+async def test_the_csv_follows_what_is_typed_and_sorted(site: Site, visit: Open) -> None:
+    reader = await visit(site, ANALYST)
+    await reader.open()
+    await reader.page.click("[data-sort=sent]")
+    await reader.page.fill("#q", "alps")
+    await reader.page.wait_for_function("() => document.querySelectorAll('#campaign-rows tbody tr').length === 1")
+    link = await reader.page.get_attribute("#csv", "href")
+    assert link == "/v1/campaigns?sort=sent&order=desc&q=alps&format=csv"
 
 
 async def test_a_filter_that_nothing_fits_says_so_and_lets_go(site: Site, visit: Open) -> None:

@@ -5,7 +5,6 @@ Every function reads with several statements: call it inside one transaction of 
 
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -152,18 +151,11 @@ class _Count:
 
     def _contacted_parts(self) -> list[tuple[int, int, int]]:
         """Campaign, lowest step and sign: the sends that `contacted` is the sum of."""
-        whole = self._wanted.campaigns is None
-        numbers = _all_campaigns(self._conn) if whole else self._wanted.campaigns
-        values = {"campaigns": json.dumps(list(numbers or []))}
-        lowest = [tuple(row) for row in self._conn.execute(self._sql["lowest_steps"], values)]
-        if not whole or self._wanted.group is Group.CAMPAIGN or not lowest:
-            return [(campaign, step, 1) for campaign, step in lowest]
-        # All campaigns: the workspace's own rows for the step that most of them begin with, and the others apart.
-        usual = Counter(step for _, step in lowest).most_common(1)[0][0]
-        others = [(campaign, step) for campaign, step in lowest if step != usual]
-        added = [(campaign, step, 1) for campaign, step in others]
-        taken = [(campaign, usual, -1) for campaign, _ in others]
-        return [(WHOLE_WORKSPACE, usual, 1), *added, *taken]
+        numbers = self._wanted.campaigns
+        if numbers is None and self._wanted.group is not Group.CAMPAIGN:
+            return [tuple(row) for row in self._conn.execute(self._sql["lowest_steps_of_all"])]
+        values = {"campaigns": json.dumps(list(_all_campaigns(self._conn) if numbers is None else numbers))}
+        return [(campaign, step, 1) for campaign, step in self._conn.execute(self._sql["lowest_steps"], values)]
 
 
 @dataclass(frozen=True, slots=True)

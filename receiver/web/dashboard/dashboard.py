@@ -1,5 +1,6 @@
 """The dashboard's page: its shell, with the first figures in it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,8 +19,8 @@ from receiver.web.params import CampaignsParams, DriftParams, Params, SummaryPar
 from receiver.web.summary import Summary
 from receiver.web.times import rfc3339, settled_until
 
-# What fits the first screen; the rest comes with the scripts.
-_FIRST_ROWS = 25
+# As many as the scripts begin with: all of them are there and can be sorted as soon as these run.
+_FIRST_ROWS = 100
 _FIRST_GAPS = "open"
 
 # What the scripts make new rows of: the shape of a campaign of which nothing is known.
@@ -57,7 +58,9 @@ class Dashboard:
         shown = found if call.show_recipients else all_masked(dict(found))
         stamps = {"as_of": rfc3339(call.now_ms), "settled_until": rfc3339(settled_until(call.now_ms))}
         who = {"admin": call.role is Role.ADMIN, "keys": self._access.has_keys}
-        return self._pages.page(params.view, {**shown, **stamps, **who, "asked": params.model_dump(by_alias=True)})
+        values = {**shown, **stamps, **who, "asked": params.model_dump(by_alias=True)}
+        # A hundred rows would hold the event loop, and with it those who deliver.
+        return await asyncio.to_thread(self._pages.page, params.view, values)
 
     def refused(self, refused: Refused) -> Raw | None:
         """Whoever is not signed in is asked to, and comes back to the page that was wanted."""

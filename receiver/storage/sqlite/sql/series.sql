@@ -55,6 +55,19 @@ GROUP BY step
 SELECT value, (SELECT min(step) FROM totals WHERE campaign = value AND step >= 0 AND sent > 0) AS step
 FROM json_each(:campaigns) WHERE step IS NOT NULL
 
+-- name: lowest_steps_of_all
+-- For all campaigns together: the workspace's own sends (0) in the step that most begin with, and the others' difference.
+WITH lowest AS MATERIALIZED (
+    SELECT campaign, min(step) AS step FROM totals WHERE step >= 0 AND sent > 0 GROUP BY campaign
+), usual AS MATERIALIZED (
+    SELECT step FROM lowest GROUP BY step ORDER BY count(*) DESC, step LIMIT 1
+)
+SELECT 0, step, 1 FROM usual
+UNION ALL
+SELECT campaign, lowest.step, 1 FROM lowest, usual WHERE lowest.step <> usual.step
+UNION ALL
+SELECT campaign, usual.step, -1 FROM lowest, usual WHERE lowest.step <> usual.step
+
 -- name: contacted
 -- Sends in given steps of given campaigns: a list of campaign, step and sign.
 WITH part AS MATERIALIZED (

@@ -5,6 +5,8 @@ import { heard } from "./clock.js";
 const HELD_MAX = 200;
 const TIMEOUT_MS = 15000;
 const held = new Map();
+const asking = new Map();
+let round = new AbortController();
 
 export const root = document.body.dataset.root;
 
@@ -25,10 +27,25 @@ export function address(path, query = {}) {
   return `${root}/${path}${text.size ? `?${text}` : ""}`;
 }
 
-export async function get(path, query) {
+// What a reader has turned away from is not waited for: it would keep the browser from asking for what he looks at now.
+export function newRound() {
+  round.abort();
+  round = new AbortController();
+  asking.clear();
+}
+
+// Whoever asks the same meanwhile gets the same answer. A `signal` of null outlasts the round.
+export function get(path, query, signal = round.signal) {
   const url = address(path, query);
+  if (asking.has(url)) return asking.get(url);
+  const answer = answered(url, signal).finally(() => asking.get(url) === answer && asking.delete(url));
+  asking.set(url, answer);
+  return answer;
+}
+
+async function answered(url, signal) {
   const before = held.get(url);
-  const response = await ask(url, { headers: before ? { "If-None-Match": before.etag } : {} });
+  const response = await ask(url, signal, { headers: before ? { "If-None-Match": before.etag } : {} });
   const stamps = { as_of: response.headers.get("receiver-as-of"), settled_until: response.headers.get("receiver-settled-until") };
   heard(stamps.as_of);
   if (response.status === 304) return { ...before.answer, ...stamps };
@@ -42,12 +59,14 @@ export async function get(path, query) {
 
 export async function post(path, body) {
   const headers = { "Content-Type": "application/json" };
-  return understood(await ask(address(path), { method: "POST", headers, body: JSON.stringify(body) }));
+  return understood(await ask(address(path), null, { method: "POST", headers, body: JSON.stringify(body) }));
 }
 
-async function ask(url, given) {
+async function ask(url, until, given) {
+  const late = AbortSignal.timeout(TIMEOUT_MS);
+  const signal = until && AbortSignal.any ? AbortSignal.any([late, until]) : late;
   try {
-    return await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...given });
+    return await fetch(url, { cache: "no-store", signal, ...given });
   } catch (error) {
     throw new Unreachable("The receiver does not answer.", { cause: error });
   }

@@ -54,6 +54,7 @@ const shown = {
     setAttribute(element, "data-kind", value ?? "unknown");
   },
   words: (element, value) => setText(element, format.words(value)),
+  name: (element, value) => shown.text(element, value ?? format.DASH),
   text: (element, value) => {
     const text = String(value ?? "");
     setText(element, text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text);

@@ -28,6 +28,7 @@ async function load(isLast) {
   if (!isLast()) return answer;
   const rows = answer.data.map((row) => ({ ...row, title: row.name ?? row.campaign_id, subtitle: row.name === null ? "" : row.campaign_id }));
   fillRows(body, rows, (row) => row.campaign_id, dress);
+  spark.refresh();
   const filtered = FILTERS.some(asked);
   fresh.hidden = rows.length > 0 || filtered;
   section.hidden = !rows.length && !filtered;

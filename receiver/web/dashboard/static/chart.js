@@ -4,18 +4,31 @@ import { setText } from "./bind.js";
 import * as format from "./format.js";
 import { told } from "./series.js";
 
-const HEIGHT = 260;
+const HEIGHT_REM = 18.6;
+const FONT_REM = 0.86;
 const HATCH_PX = 7;
 // Faint for a minute that is missing from a day, strong for the whole of it.
 const HATCH_ALPHA = [0.22, 0.75];
 // Narrower than this, a chart has no room for the names of its axes.
 const ROOMY_PX = 520;
-const LABEL_PX = 72;
+const LABEL_REM = 5.2;
+const GAP_PX = 14;
 const WIDTH_S = { hour: 3600, day: 86400, week: 604800 };
 // Every so many buckets one is named, so that the labels of hours fall on the same ones each day.
 const EVERY = { hour: [1, 2, 3, 6, 12, 24, 48, 96, 168, 336], day: [1, 2, 3, 4, 7, 14, 28, 56, 112], week: [1, 2, 4, 13, 26, 52] };
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
+const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
+
+// As wide as the longest of an axis' figures.
+function widest(plot, texts, at) {
+  plot.ctx.save();
+  plot.ctx.font = plot.axes[at].font[0];
+  const widths = (texts ?? []).map((text) => plot.ctx.measureText(text).width / devicePixelRatio);
+  plot.ctx.restore();
+  return Math.ceil(Math.max(0, ...widths)) + GAP_PX;
+}
+
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 export class Chart {
@@ -41,7 +54,7 @@ export class Chart {
       this.rows.map((row) => row.bounced),
       this.rows.map((row) => row.replied),
     ];
-    const key = JSON.stringify([view.zone, view.interval, dark.matches, this.frame.clientWidth < ROOMY_PX]);
+    const key = JSON.stringify([view.zone, view.interval, dark.matches, this.frame.clientWidth < ROOMY_PX, rem()]);
     if (this.plot && this.key === key) {
       this.plot.setData(data);
       return this.read(this.plot);
@@ -56,13 +69,13 @@ export class Chart {
     const width = this.frame.clientWidth;
     if (!this.plot || !width || width === this.plot.width) return;
     if (width < ROOMY_PX !== this.plot.width < ROOMY_PX) this.draw(this.rows, this.view);
-    else this.plot.setSize({ width, height: HEIGHT });
+    else this.plot.setSize({ width, height: HEIGHT_REM * rem() });
   }
 
   // The middles of those buckets that are named below the chart; with hours, midnights are among them.
   named(plot) {
     const middles = plot.data[0];
-    const fitting = Math.max(1, plot.bbox.width / devicePixelRatio / LABEL_PX);
+    const fitting = Math.max(1, plot.bbox.width / devicePixelRatio / (LABEL_REM * rem()));
     const step = EVERY[this.view.interval].find((n) => middles.length / n <= fitting) ?? Math.ceil(middles.length / fitting);
     const midnight = this.view.interval === "hour" ? Math.max(0, this.rows.findIndex((row) => row.time.includes("T00:00"))) : middles.length - 1;
     return middles.filter((_, at) => (at - midnight) % step === 0);
@@ -71,25 +84,25 @@ export class Chart {
   options() {
     const quiet = colour("quiet");
     const line = colour("line");
-    const font = "12px system-ui, sans-serif";
+    const font = `${FONT_REM * rem()}px system-ui, sans-serif`;
     const axis = { stroke: quiet, font, labelFont: font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
     const roomy = this.frame.clientWidth >= ROOMY_PX;
-    const titled = (label, size) => (roomy ? { label, labelSize: 20, size } : { size: size - 10 });
-    const tick = (middle) => format.tick((middle - this.width / 2) * 1000, this.view.interval);
+    const titled = (label) => (roomy ? { label, labelSize: 1.4 * rem(), size: widest } : { size: widest });
+    const tick = (plot, middle) => format.tick(this.rows[plot.data[0].indexOf(middle)].time, this.view.interval);
     const bars = uPlot.paths.bars({ size: [0.72, 48] });
     const whole = (plot, splits) => splits.map((value) => (Number.isInteger(value) ? format.count(value) : ""));
     const fromZero = (plot, low, high) => [Math.min(0, low ?? 0), Math.max(4, (high ?? 0) * 1.12)];
     const point = (size, fill) => ({ show: this.rows.length < 120, size, fill, stroke: fill });
     return {
       width: this.frame.clientWidth || 600,
-      height: HEIGHT,
+      height: HEIGHT_REM * rem(),
       legend: { show: false },
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
       scales: { x: { range: (plot, low, high) => [low - this.width / 2, high + this.width / 2] }, y: { range: fromZero }, back: { range: fromZero } },
       axes: [
-        { ...axis, size: 34, grid: { show: false }, splits: (plot) => this.named(plot), values: (plot, splits) => splits.map(tick) },
-        { ...axis, ...titled("Sent", 56), values: whole },
-        { ...axis, ...titled("Bounced, replied", 46), scale: "back", side: 1, grid: { show: false }, values: whole },
+        { ...axis, size: 2.4 * rem(), grid: { show: false }, splits: (plot) => this.named(plot), values: (plot, splits) => splits.map((middle) => tick(plot, middle)) },
+        { ...axis, ...titled("Sent"), values: whole },
+        { ...axis, ...titled("Bounced, replied"), scale: "back", side: 1, grid: { show: false }, values: whole },
       ],
       series: [
         {},

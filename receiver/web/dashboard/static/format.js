@@ -22,34 +22,47 @@ export const words = known((value) => String(value).replaceAll("_", " "));
 
 const formats = new Map();
 
-function dates(options) {
-  const key = JSON.stringify([options, asked("timezone")]);
-  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(LOCALE, { ...options, timeZone: asked("timezone") }));
+function dates(options, timeZone = knownZone()) {
+  const key = JSON.stringify([options, timeZone]);
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(LOCALE, { ...options, timeZone }));
   return formats.get(key);
 }
 
-const THIS_YEAR = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
+// The zone that was picked, or UTC where this browser is older than the zone.
+export function knownZone() {
+  try {
+    return new Intl.DateTimeFormat(LOCALE, { timeZone: asked("timezone") }) && asked("timezone");
+  } catch {
+    return "UTC";
+  }
+}
+
+const DAY_AND_HOUR = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
+const DAY = { month: "short", day: "numeric" };
+
+const withYear = (options, moment) => (Math.abs(now() - moment) > 300 * 86400e3 ? { ...options, year: "numeric" } : options);
 
 export const time = known((value) => {
   const moment = new Date(value);
-  const old = Math.abs(now() - moment) > 300 * 86400e3;
-  return dates(old ? { ...THIS_YEAR, year: "numeric" } : THIS_YEAR).format(moment);
+  return dates(withYear(DAY_AND_HOUR, moment)).format(moment);
 });
 
-const DAY = { weekday: "short", month: "short", day: "numeric" };
+// As the clock on the wall says at the beginning of a stretch: the receiver knows the zone, this browser need not.
+function onTheWall(options, value) {
+  return dates(withYear(options, new Date(value)), "UTC").format(new Date(`${value.slice(0, 19)}Z`));
+}
 
 // A stretch of time by its beginning: an hour with its time of day, a day or a week without.
 export const bucket = (value, interval) => {
   if (!value) return DASH;
-  if (interval === "hour") return time(value);
-  return `${interval === "week" ? "Week of " : ""}${dates(DAY).format(new Date(value))}`;
+  if (interval === "hour") return onTheWall(DAY_AND_HOUR, value);
+  return `${interval === "week" ? "Week of " : ""}${onTheWall({ weekday: "short", ...DAY }, value)}`;
 };
 
 // The same, as short as an axis needs it.
 export function tick(value, interval) {
-  const moment = new Date(value);
-  const atMidnight = dates({ hour: "numeric", hourCycle: "h23" }).format(moment) % 24 === 0;
-  return dates(interval !== "hour" || atMidnight ? { month: "short", day: "numeric" } : { hour: "numeric", minute: "2-digit" }).format(moment);
+  if (interval !== "hour" || value.includes("T00:00")) return onTheWall(DAY, value);
+  return dates({ hour: "numeric", minute: "2-digit" }, "UTC").format(new Date(`${value.slice(0, 19)}Z`));
 }
 
 // How long it is, or was, until a moment: `3 h 12 min`.

@@ -1,6 +1,6 @@
 // Asks again every few seconds, and says how old the figures are when nobody answers.
 
-import { Refused, Unreachable } from "./api.js";
+import { Refused, Unreachable, address, newRound } from "./api.js";
 import { setText } from "./bind.js";
 import { now } from "./clock.js";
 import * as format from "./format.js";
@@ -11,6 +11,8 @@ const EVERY_MS = 5000;
 const state = document.getElementById("live-state");
 const pause = document.getElementById("pause");
 const stale = document.getElementById("stale");
+const words = document.getElementById("stale-words");
+const again = document.getElementById("sign-in-again");
 
 // `parts` are the sections of a page: an element, and what loads and shows it.
 export class Live {
@@ -28,6 +30,7 @@ export class Live {
 
   toggle() {
     this.paused = !this.paused;
+    clearTimeout(this.timer);
     pause.setAttribute("aria-pressed", String(this.paused));
     setText(pause, this.paused ? "Resume" : "Pause");
     if (this.paused) this.show("paused", "Paused");
@@ -42,35 +45,41 @@ export class Live {
   async refresh() {
     clearTimeout(this.timer);
     const round = ++this.round;
+    newRound();
     const isLast = () => round === this.round;
     const results = await Promise.allSettled(this.parts.map((part) => part.load(isLast)));
     if (!isLast()) return;
     const failures = results.map((result) => (result.status === "rejected" ? result.reason : null));
     const gone = failures.every((failure) => failure instanceof Unreachable);
-    failures.forEach((failure, at) => this.mark(this.parts[at].element, gone ? null : failure));
-    this.judge(failures, gone, results);
+    const signedOut = failures.some((failure) => failure?.status === 401);
+    failures.forEach((failure, at) => this.mark(this.parts[at].element, failure, gone || signedOut));
+    this.judge({ failures, gone, signedOut, results });
     if (!this.paused) this.timer = setTimeout(() => (document.hidden ? null : this.refresh()), EVERY_MS);
   }
 
-  // A part that failed alone says so itself.
-  mark(element, failure) {
+  // A part that failed alone says so itself; what failed with all others is said once, above them.
+  mark(element, cause, isTold) {
     const line = element.querySelector(".failed");
+    const failure = isTold ? null : cause;
+    if (!cause) element.removeAttribute("data-waiting");
     if (failure && !(failure instanceof Refused || failure instanceof Unreachable)) console.error(failure);
     element.toggleAttribute("data-stale", Boolean(failure));
     line.hidden = !failure;
-    setText(line, failure ? `${failure.message} What stands here is older than the rest.` : "");
+    const older = element.hasAttribute("data-waiting") ? "" : " What stands here is older than the rest.";
+    setText(line, failure ? `${failure.message}${older}` : "");
   }
 
-  judge(failures, gone, results) {
-    const signedOut = failures.some((failure) => failure?.status === 401);
+  judge({ failures, gone, signedOut, results }) {
     stale.hidden = !signedOut && !gone;
     document.body.toggleAttribute("data-stale", gone || signedOut);
+    again.hidden = !signedOut;
     if (signedOut) {
-      setText(stale, "Your session has ended. Reload the page to sign in again; the figures below are the last ones that came.");
+      setText(words, "Your session has ended; the figures below are the last ones that came.");
+      again.href = address("sign-in", { page: location.search.slice(1) });
       return this.show("stale", "Signed out");
     }
     if (gone) {
-      setText(stale, `The receiver does not answer. These figures are as of ${format.time(this.answered)}, ${format.span(now() - new Date(this.answered))} old; they go on by themselves when it does.`);
+      setText(words, `The receiver does not answer. These figures are as of ${format.time(this.answered)}, ${format.span(now() - new Date(this.answered))} old; they go on by themselves when it does.`);
       return this.show("stale", "Stale");
     }
     for (const result of results) if (result.value?.as_of >= this.answered) this.stamp(result.value);

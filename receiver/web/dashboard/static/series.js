@@ -10,9 +10,11 @@ const section = document.getElementById("series");
 // Of all time, as far back as a chart reads well.
 const LONGEST = { hour: "-30d", day: "-365d", week: "-520w" };
 
+const isKnown = (row) => row.sent !== null || row.bounced !== null || row.replied !== null;
+
 // Of all time, what was before anything is known is left out.
 function sinceTheFirst(rows) {
-  const first = rows.findIndex((row) => row.sent !== null || row.bounced !== null || row.replied !== null);
+  const first = rows.findIndex(isKnown);
   return rows.slice(Math.max(0, first));
 }
 
@@ -47,6 +49,7 @@ export function series(which, changed) {
     const seen = JSON.stringify([data, view]);
     if (seen !== last) {
       last = seen;
+      section.querySelector(".nothing").hidden = data.some(isKnown);
       chart.draw(data, view);
       const rows = data.map((row) => ({ ...row, state: stateOf(row), bucket: { time: row.time, interval } })).reverse();
       fillRows(section.querySelector("tbody"), rows, (row) => row.time);

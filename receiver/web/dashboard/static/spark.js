@@ -1,6 +1,7 @@
 // Fourteen days of sending as a small line, asked for when its row comes into view.
 
 import { get } from "./api.js";
+import { now } from "./clock.js";
 import { asked } from "./state.js";
 import * as format from "./format.js";
 
@@ -9,9 +10,12 @@ const WIDTH = 112;
 const HEIGHT = 24;
 const SVG = "http://www.w3.org/2000/svg";
 
+const FRESH_MS = 60000;
+
 const wanted = new Set();
-const drawn = new Set();
+const drawn = new Map();
 let waiting = null;
+let loading = false;
 
 const watcher = new IntersectionObserver((entries) => {
   for (const entry of entries) {
@@ -19,37 +23,43 @@ const watcher = new IntersectionObserver((entries) => {
     if (entry.isIntersecting) wanted.add(cell);
     else wanted.delete(cell);
   }
-  waiting ??= setTimeout(load, 50);
+  waiting ??= setTimeout(refresh, 50);
 }, { rootMargin: "200px" });
 
 export function watch(cell) {
   watcher.observe(cell);
 }
 
-// Those in view again, for a new day or zone.
+// Those in view again, in another zone.
 export function reload() {
   drawn.clear();
-  return load();
+  return refresh();
 }
 
-async function load() {
+const isDue = (cell) => cell.isConnected && !(now() - drawn.get(cell) < FRESH_MS);
+
+// Those in view that were never drawn, or not of late; one question at a time.
+export async function refresh() {
   waiting = null;
-  const cells = new Map([...wanted].filter((cell) => cell.isConnected && !drawn.has(cell)).map((cell) => [cell.parentElement.dataset.key, cell]));
+  if (loading) return;
+  loading = true;
+  const cells = new Map([...wanted].filter(isDue).map((cell) => [cell.closest("tr").dataset.key, cell]));
   const ids = [...cells.keys()];
   for (let from = 0; from < ids.length; from += AT_ONCE) await part(ids.slice(from, from + AT_ONCE), cells);
+  loading = false;
 }
 
 async function part(ids, cells) {
   const query = { campaign_id: ids, group_by: "campaign", figures: "sent", from: "-13d", timezone: asked("timezone") };
   let answer;
   try {
-    answer = await get("v1/series", query);
+    answer = await get("v1/series", query, null);
   } catch {
-    return; // the page's own round says what is wrong
+    return; // the page's own round says what is wrong, and the next one asks again
   }
   const byId = Map.groupBy ? Map.groupBy(answer.data, (row) => row.campaign_id) : grouped(answer.data);
   for (const id of ids) {
-    drawn.add(cells.get(id));
+    drawn.set(cells.get(id), now());
     draw(cells.get(id), (byId.get(id) ?? []).map((row) => row.sent));
   }
 }

@@ -28,6 +28,12 @@ async function loadAlarms(isLast) {
   count.value = String(answer.alarms.length);
   const alarms = (await titled(answer.alarms)).map((alarm) => ({ ...alarm, left: { deadline: deadlineOf(alarm, answer), code: alarm.code } }));
   fillRows(document.querySelector("ul.alarms"), alarms, (alarm) => [alarm.code, alarm.campaign_id, alarm.since].join(" "));
+  return answer;
+}
+
+async function loadDefinitions(isLast) {
+  const answer = await get(...DRIFT);
+  if (!isLast()) return answer;
   const rows = ["sent", "bounced", "replied"].map((figure) => ({
     figure,
     meaning: meaning(figure, answer.definitions[figure]),
@@ -39,7 +45,7 @@ async function loadAlarms(isLast) {
 
 async function loadGaps(isLast) {
   const answer = await get(...DRIFT);
-  if (isLast()) await showGaps(part("gap-list"), answer.gaps);
+  if (isLast()) await showGaps(part("gap-list"), answer.gaps, titled);
   return answer;
 }
 
@@ -70,6 +76,7 @@ pickers(changed);
 const live = new Live([
   { element: part("alarms"), load: loadAlarms },
   { element: part("freshness"), load: loadFreshness },
+  { element: part("definitions"), load: loadDefinitions },
   { element: part("gap-list"), load: loadGaps },
   quarantine(changed),
   { element: part("runs"), load: loadRuns },
