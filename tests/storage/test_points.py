@@ -49,7 +49,7 @@ async def readers(ledger: LedgerUnderTest) -> AsyncIterator[Readers]:
 
 @pytest_asyncio.fixture
 async def points(ledger: LedgerUnderTest, readers: Readers) -> AsyncIterator[PointReader]:
-    points = await PointReader.open(ledger.path, readers, slow_s=_HOUR_S)
+    points = PointReader.open(ledger.path, readers, slow_s=_HOUR_S)
     yield points
     points.close()
 

@@ -32,7 +32,7 @@ class Database:
             opened.push_async_callback(store.close)  # the thread of a connection left open keeps the process alive
             readers = await Readers.open(path)
             opened.push_async_callback(readers.close)
-            points = await PointReader.open(path, readers)
+            points = PointReader.open(path, readers)
             opened.callback(points.close)
             analysts = await Readers.open(path, opener=open_for_analysis)
             opened.push_async_callback(analysts.close)

@@ -1,6 +1,5 @@
 """Point reads: questions of which the answer lies on a few pages, however large the database is."""
 
-import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
@@ -35,9 +34,9 @@ class PointReader:
         conn.set_progress_handler(self._is_over, _CHECK_EVERY_STEPS)
 
     @classmethod
-    async def open(cls, path: Path, readers: Readers, slow_s: float = _SLOW_S) -> "PointReader":
+    def open(cls, path: Path, readers: Readers, slow_s: float = _SLOW_S) -> "PointReader":
         """Over a connection of its own. `readers` stay the caller's; `slow_s` is how long the loop may wait."""
-        return cls(await asyncio.to_thread(open_for_reading, path), readers, slow_s)
+        return cls(open_for_reading(path), readers, slow_s)
 
     async def run(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
