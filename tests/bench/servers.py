@@ -19,6 +19,9 @@ SECRET = b"bench-secret"
 PEERS_MISSING = "not installed: pip install -e '.[bench]'"
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 60.0
+_REST_TIMEOUT_S = 120.0
+_REST_SAMPLE_S = 0.5
+_REST_SHARE = 0.1
 # Those of the receiver; the level only spares a peer the lines about its start.
 _UVICORN = ("uvicorn", "--http", "httptools", "--loop", "uvloop", "--no-access-log", "--log-level", "error")
 # Two for each processor and one more, as gunicorn's manual has it.
@@ -35,12 +38,32 @@ class Running:
 
     def resident_mib(self) -> float:
         """What the processes of its group hold in memory; what they share counts for each. Linux only."""
-        pages = 0
+        return sum(int(fields[21]) for fields in self._stats()) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def wait_until_at_rest(self) -> None:
+        """Until its processes compute next to nothing: after a start they look at the database's pages."""
+        deadline = time.monotonic() + _REST_TIMEOUT_S
+        while self._computed_s_in(_REST_SAMPLE_S) > _REST_SHARE * _REST_SAMPLE_S:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"The server does not come to rest:\n{self.log.read_text()}")
+
+    def _computed_s_in(self, seconds: float) -> float:
+        before = self._computed_s()
+        time.sleep(seconds)
+        return self._computed_s() - before
+
+    def _computed_s(self) -> float:
+        """The processor time that its processes have taken so far. Linux only."""
+        ticks = sum(int(fields[11]) + int(fields[12]) for fields in self._stats())
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def _stats(self) -> Iterator[list[str]]:
+        """The fields of each process of its group, from the third on (`proc(5)`)."""
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):  # ended meanwhile
                 fields = stat.read_text().rpartition(") ")[2].split()
-                pages += int(fields[21]) if int(fields[2]) == self.process.pid else 0
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+                if int(fields[2]) == self.process.pid:
+                    yield fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +151,9 @@ def copied(database: Path, parent: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def receiver_on(database: Path, parent: Path) -> Iterator[Running]:
-    """The receiver on a copy of a database."""
+    """The receiver on a copy of a database, at rest."""
     with copied(database, parent) as folder, receiver(folder) as running:
+        running.wait_until_at_rest()
         yield running
 
 

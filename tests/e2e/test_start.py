@@ -21,7 +21,7 @@ from tests.e2e.server import Server, ledger, run, sent
 
 def refused(database: Path, *arguments: str, **settings: object) -> tuple[int, str]:
     """Exit code and standard error of a `serve` that cannot start."""
-    done = run(database, "serve", *arguments, **settings)
+    done = run(database, "serve", "--port", "0", *arguments, **settings)
     assert done.stdout == ""
     return done.returncode, done.stderr
 
