@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,14 +44,26 @@ def _rebuild(folder: Path) -> tuple[float, float]:
         command, env={**os.environ, **receiver_environ(folder)}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     assert process.stdout is not None
+    peak_kib = 0
     with process.stdout:
+        while process.poll() is None:
+            peak_kib = max(peak_kib, _high_water_kib(process.pid))
+            time.sleep(_SAMPLE_S / 10)
+        took_s = time.monotonic() - begun
         said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    took_s = time.monotonic() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode or json.loads(said)["rows_changed"]:
         raise RuntimeError(f"The rebuild ended with {process.returncode} and said {said!r}.")
-    return took_s, usage.ru_maxrss / 1024
+    return took_s, peak_kib / 1024
+
+
+def _high_water_kib(pid: int) -> int:
+    """The most memory that a process has held so far (Linux only). Its resource usage would count its parent's, too."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it has ended
+        return 0
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def memory(run: Run) -> Findings:

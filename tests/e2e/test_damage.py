@@ -47,7 +47,7 @@ def test_a_first_start_that_was_killed_at_any_time_is_done_again(database: Path)
     for left in database.parent.iterdir():
         left.unlink()
     chance = random.Random(5)
-    for _ in range(12):
+    for _ in range(6):
         with Server(database, wait=False) as server:
             time.sleep(chance.uniform(0.3, 1.1) * takes_s)
             server.kill()
