@@ -57,7 +57,7 @@ def _rebuild(folder: Path) -> tuple[float, float]:
 
 
 def _high_water_kib(pid: int) -> int:
-    """The most memory that a process has held so far (Linux only). Its resource usage would count its parent's, too."""
+    """The most memory that a process has held so far; its resource usage would count its parent's (Linux only)."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:  # it has ended
