@@ -33,7 +33,7 @@ async def serve(settings: Settings, lock_wait_s: float = _LOCK_WAIT_S) -> int:
             clock = clock_of(settings)
             with launched(settings.database_path, clock.now_ms(), lock.share()) as writing:
                 # Importing it takes as long as the other process takes to open the database.
-                from receiver.serving import run  # noqa: PLC0415
+                from receiver.serving import run  # noqa: PLC0415 # so it is done meanwhile
 
                 return await run(settings, clock, lock, writing, listener, stop)
     finally:

@@ -104,7 +104,7 @@ def _asked(conn: sqlite3.Connection, call: Call) -> _Asked:
     zone = zone_parameter("timezone", params.timezone)
     from_ms, to_ms = time_span({"from": params.from_, "to": params.to}, call.now_ms, zone)
     assert from_ms is not None  # noqa: S101 # both have a default
-    assert to_ms is not None  # noqa: S101
+    assert to_ms is not None  # noqa: S101 # likewise
 
     @cache  # edges of days cost as much as reading a week of them
     def cut(groups: int, interval: Interval = params.interval) -> Buckets:
