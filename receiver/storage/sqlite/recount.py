@@ -72,10 +72,10 @@ class Correction:
 def recount(conn: sqlite3.Connection, progress: Progress) -> Correction:
     """What is to be corrected, as of one snapshot. `conn` must not be in a transaction."""
     with _counting(conn):
-        progress.total = conn.execute(queries("recount.sql")["ledger_rows"]).fetchone()[0]
-        minutes_since = _minutes_since(conn)
-        _Recount(conn, minutes_since, progress).run()
-        return _differences(conn, minutes_since)
+        progress.done, progress.total = 0, conn.execute(queries("recount.sql")["ledger_rows"]).fetchone()[0]
+        horizon_minute = minutes_since(conn)
+        _Recount(conn, horizon_minute, progress).run()
+        return _differences(conn, horizon_minute)
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def _counting(conn: sqlite3.Connection) -> Iterator[None]:
         conn.execute(f"PRAGMA main.cache_size = {cache}")
 
 
-def _minutes_since(conn: sqlite3.Connection) -> int:
+def minutes_since(conn: sqlite3.Connection) -> int:
     """The first minute that is still kept, as of the snapshot."""
     row = conn.execute(queries("meta.sql")["load_fact"], {"name": "minutes_since"}).fetchone()
     return 0 if row is None else int(row[0])
