@@ -148,6 +148,14 @@ def test_a_step_that_is_killed_at_any_moment_leaves_the_version_before_or_the_wh
     assert {5, wanted} == {*stops}
 
 
+def test_the_log_is_short_after_an_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    keep(path, ALL)
+    with closing(open_for_writing(path)) as conn:
+        migrate(conn, "old.db", NOW)
+        assert path.with_name("old.db-wal").stat().st_size == 0
+
+
 def test_what_the_step_takes_away_is_overwritten(tmp_path: Path) -> None:
     path, text = tmp_path / "old.db", "refused for jo@example.org"
     keep(path, [*ALL, (b"\11", 1, 1, None, AT, None, None, None, AT, None, 12, None, text)])
