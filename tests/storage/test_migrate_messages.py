@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from receiver.events import STEP_NONE
 from receiver.storage.sqlite.connection import open_for_writing
 from receiver.storage.sqlite.migrate import migrate, steps, version
@@ -146,6 +148,18 @@ def test_a_step_that_is_killed_at_any_moment_leaves_the_version_before_or_the_wh
             migrate(conn, "a.db", NOW)
             assert loaded(conn) == ALL
     assert {5, wanted} == {*stops}
+
+
+def test_a_step_that_the_disk_has_no_room_for_leaves_the_version_before_whole(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    keep(path, ALL)
+    before = contents(path)
+    with closing(open_for_writing(path)) as conn:
+        pages = conn.execute("PRAGMA page_count").fetchone()[0]
+        conn.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            migrate(conn, "old.db", NOW)
+    assert contents(path) == before
 
 
 def test_the_log_is_short_after_an_upgrade(tmp_path: Path) -> None:

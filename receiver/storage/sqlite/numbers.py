@@ -73,7 +73,7 @@ class CampaignNumbers(Numbers):
 class DomainNumbers(Numbers):
     """Domains of recipients, a batch at a time: there are many, and most are seldom seen."""
 
-    def __init__(self, kept_max: int = 16_384) -> None:  # some 3 MiB; a domain that is not kept costs a look-up
+    def __init__(self, kept_max: int = 16_384) -> None:  # some 2 MiB; a domain that is not kept costs a look-up
         super().__init__(kept_max)
 
     def numbers(self, conn: sqlite3.Connection, domains: Set[str]) -> dict[str, int]:
