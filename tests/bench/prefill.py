@@ -27,7 +27,7 @@ _CHUNK = 100_000
 _CACHE_KIB = 2**21
 _REASONS = ("550 5.1.1 unknown", "550 5.7.1 blocked", "552 5.2.2 full", "421 4.7.0 later", "user unknown", "refused")
 _MESSAGE = (
-    "INSERT INTO messages (key, campaign, step, sent_at, first_received_at, sent_seq, domain, soft_at, hard_at,"
+    "INSERT INTO messages (key, campaign, step, sent_at, received_after, sent_seq, domain, soft_at, hard_at,"
     " soft_reason, hard_reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 # The newest row of the journal never expires: the next delivery gets a number of its own.
@@ -98,6 +98,7 @@ def _fill_messages(
 ) -> Iterator[_Special]:
     """Writes the ledger; gives campaign, message and time of the reply of those that are more than a send."""
     rows, replies = [], []
+    domains: dict[str, int] = {}
 
     def below(limit: int) -> int:
         return int(chance.random() * limit)  # many times as fast as `randrange`
@@ -105,7 +106,9 @@ def _fill_messages(
     for number in range(messages):
         at = sent_at(number)
         campaign = 1 if below(10) == 0 else 2 + below(campaigns - 1)
-        message = Message(None, 1 + below(3), at, domain=f"example{below(20_000)}.org")
+        text = f"example{below(20_000)}.org"
+        domain = domains.setdefault(text, len(domains) + 1)
+        message = Message(None, 1 + below(3), at, domain=text)
         key = _key(ids, at, number)
         if number % BOUNCED_OF == 0:
             _bounce(message, at + chance.randrange(60_000, DAY_MS), chance)
@@ -118,11 +121,12 @@ def _fill_messages(
             replies.append(place)
             yield campaign, message, replied_at if kind != "out_of_office" else -replied_at
         bounce = (message.soft_at, message.hard_at, message.soft_reason, message.hard_reason)
-        rows.append((key, campaign, message.step, at, at, number + 1, message.domain, *bounce))
+        rows.append((key, campaign, message.step, at, 200 + below(1_800), number + 1, domain, *bounce))
         if len(rows) == _CHUNK:
             conn.executemany(_MESSAGE, rows)
             rows = []
     conn.executemany(_MESSAGE, rows)
+    conn.executemany("INSERT INTO domains (domain, id) VALUES (?, ?)", domains.items())
     conn.executemany(_REPLY, replies)
 
 

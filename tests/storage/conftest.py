@@ -44,8 +44,14 @@ def body(event: str, at: str, **data: object) -> bytes:
     return json.dumps({"event": event, "timestamp": moment(at), "data": given}).encode()
 
 
-def sent(message: str = "m1", at: str = "09:00", campaign: str | None = "a", step: int | None = 1) -> bytes:
-    return body("message.sent", at, messageId=message, campaignId=campaign, sequenceStep=step)
+def sent(
+    message: str = "m1",
+    at: str = "09:00",
+    campaign: str | None = "a",
+    step: int | None = 1,
+    to: str | None = None,
+) -> bytes:
+    return body("message.sent", at, messageId=message, campaignId=campaign, sequenceStep=step, email=to)
 
 
 def bounced(
@@ -55,8 +61,9 @@ def bounced(
     campaign: str | None = None,
     step: int | None = None,
     reason: str | None = None,
+    to: str | None = None,
 ) -> bytes:
-    fields = {"messageId": message, "bounceType": kind, "campaignId": campaign}
+    fields = {"messageId": message, "bounceType": kind, "campaignId": campaign, "email": to}
     return body("message.bounced", at, **fields, sequenceStep=step, bounceReason=reason)
 
 

@@ -142,10 +142,12 @@ def test_reasons_whose_bodies_have_expired_lose_it_too(told: LedgerUnderTest) ->
 
 def test_a_class_that_held_it_gives_way_to_another_one(ledger: LedgerUnderTest) -> None:
     """A local part that reads as a status code."""
-    ledger.each(bounced("m1", reason="no such 5.1.1@example.org here", campaign="a"))
+    address = "5.1.1@example.org"
+    ledger.each(bounced("m1", reason=f"no such {address} here", campaign="a", to=address))
     assert ledger.rows("SELECT reason FROM bounces") == [("5.1.1",)]
-    run(ledger, "5.1.1@example.org")
-    assert ledger.rows("SELECT reason, bounced_hard FROM bounces") == [("no such <address> here", 1)]
+    run(ledger, address)
+    found = ledger.rows("SELECT reason, domain, bounced_hard FROM bounces")
+    assert found == [("no such <address> here", "example.org", 1)]
     assert (ledger.recount().rows, ledger.check_journal().mismatches) == (0, 0)
 
 

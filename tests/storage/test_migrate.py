@@ -22,6 +22,7 @@ from receiver.storage.sqlite.connection import open_for_writing
 from receiver.storage.sqlite.migrate import APPLICATION_ID, check_current, migrate, steps, version
 from receiver.storage.sqlite.recount import Correction
 from tests.storage.conftest import LedgerUnderTest, bounced, sent
+from tests.storage.earlier import of_version_1
 from tests.storage.test_recount import HISTORY
 
 NOW = 1_749_634_200_000
@@ -234,22 +235,6 @@ def test_a_database_of_nobody_is_refused_untouched(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="is not a leadterra-receiver database"):
         open_for_writing(path)
     assert path.read_bytes() == before != b""
-
-
-def of_version_1(path: Path, *bodies: bytes) -> None:
-    """A database as the first version left it: today's, without what came later."""
-    ledger = LedgerUnderTest(path)
-    ledger.each(*bodies)
-    ledger.conn.execute("DELETE FROM series WHERE campaign = 0")
-    ledger.conn.close()
-    with closing(sqlite3.connect(f"{path}.1", isolation_level=None)) as old:
-        old.executescript(steps()[0][1])
-        old.execute(f"ATTACH '{path}' AS new")
-        for (table,) in old.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall():
-            # Columns that are computed are not listed.
-            columns = ", ".join(row[1] for row in old.execute(f"PRAGMA main.table_info({table})"))
-            old.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
-    Path(f"{path}.1").replace(path)
 
 
 def test_a_ledger_of_the_first_version_is_counted_into_the_new_figures(tmp_path: Path) -> None:

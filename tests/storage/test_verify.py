@@ -7,10 +7,10 @@ from tests.storage.conftest import NOW, LedgerUnderTest, bounced, replied, sent,
 
 HISTORY = [
     started(),
-    sent("m1"),
+    sent("m1", to="al@example.net"),
     sent("m1", "08:59", step=2),
     sent("m1", at="never T"),
-    sent("m2"),
+    sent("m2", to="jo@example.org"),
     bounced("m2", kind="soft", reason="full"),
     bounced("m2", "09:06", reason="unknown"),
     bounced("m3"),
@@ -48,7 +48,7 @@ def test_a_healthy_ledger_is_the_join_of_its_bodies(told: LedgerUnderTest) -> No
         "UPDATE messages SET hard_at = hard_at - 1 WHERE soft_at IS NOT NULL",
         "UPDATE messages SET step = 9 WHERE soft_at IS NOT NULL",
         "UPDATE messages SET soft_reason = 'x' WHERE soft_at IS NOT NULL",
-        "UPDATE messages SET domain = 'x' WHERE soft_at IS NOT NULL",
+        "UPDATE messages SET domain = (SELECT min(id) FROM domains) WHERE soft_at IS NOT NULL",
         "UPDATE messages SET campaign = NULL WHERE soft_at IS NOT NULL",
         "UPDATE replies SET at = at - 1 WHERE best_campaign IS NULL",
         "UPDATE replies SET best_lead = NULL, other_lead = NULL WHERE best_campaign IS NULL",
@@ -82,8 +82,8 @@ def test_a_missing_event_is_found(told: LedgerUnderTest, removal: str, missing: 
 @pytest.mark.parametrize("seq", ["5", "99", "NULL"])
 def test_an_invented_event_is_found(told: LedgerUnderTest, seq: str) -> None:
     told.conn.execute(
-        "INSERT INTO messages (key, campaign, step, sent_at, first_received_at, sent_seq)"
-        f" VALUES (x'00112233445566778899aabbccddeeff', 1, 1, {NOW}, {NOW}, {seq})"
+        "INSERT INTO messages (key, campaign, step, sent_at, received_after, sent_seq)"
+        f" VALUES (x'00112233445566778899aabbccddeeff', 1, 1, {NOW}, 0, {seq})"
     )
     assert told.check_journal() == JournalCheck(NOW, 12, 0, 0, 1)
     told.repair()

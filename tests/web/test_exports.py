@@ -379,8 +379,8 @@ def fill(path: Path, count: int, id_bytes: int = 16) -> None:
             {"n": count, "size": id_bytes},
         )
         conn.execute(
-            "INSERT INTO messages SELECT key, 1, 1, received_at, received_at, seq, NULL, NULL, NULL, NULL, NULL, "
-            "NULL, NULL FROM journal"
+            "INSERT INTO messages (key, campaign, step, sent_at, received_after, sent_seq) "
+            "SELECT key, 1, 1, received_at, 0, seq FROM journal"
         )
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from receiver.events import Event, Kind, Origin, Unread, smaller
 from receiver.figures import STARTED, Booking, reply_bookings
 from receiver.storage.deliveries import Delivery, Outcome
-from receiver.storage.sqlite.campaigns import CampaignNumbers
 from receiver.storage.sqlite.copies import FIRST, Copies
 from receiver.storage.sqlite.leads import Leads
+from receiver.storage.sqlite.numbers import CampaignNumbers, DomainNumbers
 from receiver.storage.sqlite.quarantine import Quarantine
 from receiver.storage.sqlite.queries import queries, select_by_keys, write_rows
 from receiver.storage.sqlite.rollups import Rollups
@@ -27,11 +27,18 @@ class Batch:
     """Takes deliveries into the ledger within one transaction; `apply` gives each one's outcome."""
 
     def __init__(
-        self, conn: sqlite3.Connection, numbers: CampaignNumbers, copies: Copies, now_ms: int, rollups: Rollups
+        self,
+        conn: sqlite3.Connection,
+        numbers: CampaignNumbers,
+        domains: DomainNumbers,
+        copies: Copies,
+        now_ms: int,
+        rollups: Rollups,
     ) -> None:
         self._conn = conn
         self._sql = queries("ingest.sql")
         self._numbers = numbers
+        self._domains = domains
         self._copies = copies
         self._now_ms = now_ms
         self._quarantine = Quarantine(conn)
@@ -210,16 +217,21 @@ class Batch:
             self._conn.execute(self._sql["name_campaign"], values)
 
     def _write_messages(self) -> None:
+        changed = {
+            key: message
+            for key, message in self._messages.items()
+            if self._messages_before.get(key) != message_state(message)
+        }
+        texts = {message.domain for message in changed.values() if message.domain is not None}
+        domains = self._domains.numbers(self._conn, texts)
         rows = []
         moved: list[tuple[int | None, int]] = []
-        for key, message in self._messages.items():
+        for key, message in changed.items():
             before = self._messages_before.get(key)
             if before is not None:
-                if before == message_state(message):
-                    continue
                 self._unbook_message(MessageRow(*before), moved, message)
             number = None if message.campaign is None else self._numbers.number(self._conn, message.campaign)
-            rows.append(message.dump(key, number))
+            rows.append(message.dump(key, number, None if message.domain is None else domains[message.domain]))
             if number is not None:
                 self._rollups.book_message(number, message)
                 self._spans.add(number, message.times())

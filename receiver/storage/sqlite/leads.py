@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from receiver.figures import REPLIED, REPLIED_HUMAN, Booking, FirstReply, first_replies
-from receiver.storage.sqlite.campaigns import CampaignNumbers
+from receiver.storage.sqlite.numbers import CampaignNumbers
 from receiver.storage.sqlite.queries import queries
 from receiver.storage.sqlite.rollups import Rollups
 from receiver.storage.sqlite.rows import ReplyRow, step_in

@@ -13,9 +13,9 @@ from receiver.events import Unread
 from receiver.leadterra.payloads import Parser
 from receiver.storage.deliveries import Delivery, Outcome, Refusals, Stretch
 from receiver.storage.sqlite.batch import Batch
-from receiver.storage.sqlite.campaigns import CampaignNumbers
 from receiver.storage.sqlite.copies import Copies
 from receiver.storage.sqlite.kept import watch_baselines
+from receiver.storage.sqlite.numbers import CampaignNumbers, DomainNumbers
 from receiver.storage.sqlite.quarantine import Quarantine
 from receiver.storage.sqlite.queries import queries
 from receiver.storage.sqlite.reconciliation import baseline_times
@@ -53,6 +53,7 @@ class Ledger:
         self._key = meta["lead_key"]
         self._sql = queries("ingest.sql")
         self._numbers = CampaignNumbers()
+        self._domains = DomainNumbers()
         last_seq = conn.execute(self._sql["last_seq"]).fetchone()[0] or 0
         since = int(meta.get("minutes_since", 0))
         self._memory = _Memory(last_seq + 1, minutes_since=since, baselines=baseline_times(conn))
@@ -131,7 +132,7 @@ class Ledger:
     def _apply(self, conn: sqlite3.Connection, deliveries: Sequence[Delivery], now_ms: int) -> list[Outcome]:
         copies = Copies(conn, self.parser, self._memory.next_seq)
         rollups = Rollups(self._memory.minutes_since, self._memory.baselines)
-        outcomes = Batch(conn, self._numbers, copies, now_ms, rollups).apply(deliveries)
+        outcomes = Batch(conn, self._numbers, self._domains, copies, now_ms, rollups).apply(deliveries)
         self._memory.next_seq = copies.next_seq
         return outcomes
 
@@ -197,8 +198,10 @@ class Ledger:
         except BaseException:
             self._memory = before
             self._numbers.roll_back()
+            self._domains.roll_back()
             if conn.in_transaction:
                 conn.execute("ROLLBACK")
             raise
         self._numbers.commit()
+        self._domains.commit()
         return result

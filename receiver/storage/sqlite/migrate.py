@@ -87,12 +87,15 @@ def migrate(conn: sqlite3.Connection, name: str, now_ms: int, tell: Tell = in_si
     `tell` gets a sentence at the beginning of what may take long, and now and then how far it is.
     """
     found = check(conn, name)
-    for number, script in steps():
-        if number > found:
-            tell(f"Bringing the database from schema {number - 1} to {number}.")
-            conn.executescript(script)
+    missing = [(number, script) for number, script in steps() if number > found]
+    for number, script in missing:
+        tell(f"Bringing the database from schema {number - 1} to {number}.")
+        conn.executescript(script)
     _note_facts(conn, now_ms)
     _catch_up(conn, tell)
+    if missing:
+        # The log has grown to what the largest step wrote, and would not shrink while the program runs.
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _catch_up(conn: sqlite3.Connection, tell: Tell) -> None:

@@ -108,19 +108,21 @@ def select_by_keys(
 
 def write_rows(
     conn: sqlite3.Connection, name: str, rows: Sequence[tuple[Any, ...]], file_name: str = "ingest.sql"
-) -> None:
-    """Write rows, many in one statement.
+) -> list[tuple[Any, ...]]:
+    """Write rows, many in one statement; what the statement returns of them, in any order.
 
     `executemany` gives the interpreter's lock away and takes it back for every row; beside a busy event
     loop that costs more than the rows do. Lengths are powers of two, so that few texts are prepared.
     """
     sql = queries(file_name)
+    returned: list[tuple[Any, ...]] = []
     begin = 0
     while begin < len(rows):
         length = min(_ROWS_MAX, 1 << ((len(rows) - begin).bit_length() - 1))
         values = [value for row in rows[begin : begin + length] for value in row]
-        conn.execute(sql.with_rows(name, length), values)
+        returned += conn.execute(sql.with_rows(name, length), values)
         begin += length
+    return returned
 
 
 def padded(keys: Collection[Any]) -> Iterator[list[Any]]:

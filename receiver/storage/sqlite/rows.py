@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Any
 
 from receiver.events import STEP_NONE, Event, Kind, Message, Origin, Reply, smaller
-from receiver.storage.sqlite.campaigns import CampaignNumbers
+from receiver.storage.sqlite.numbers import CampaignNumbers
 
 
 def step_in(step: int) -> int | None:
@@ -43,35 +43,41 @@ class MessageRow(Message):
     def times(self) -> list[int]:
         return [at for at in (self.sent_at, self.soft_at, self.hard_at) if at is not None]
 
+    def _earliest(self) -> int:
+        """What the first arrival is stored as a difference from."""
+        return min(self.times(), default=0)
+
     @classmethod
     def load(cls, conn: sqlite3.Connection, numbers: CampaignNumbers, row: tuple[Any, ...]) -> "MessageRow":
-        (_, campaign, step, sent_at, received_at, sent_seq, domain, soft_at, hard_at, soft_seq, hard_seq) = row[:11]
-        return cls(
+        (_, campaign, step, sent_at, soft_at, hard_at, received_after, sent_seq, domain) = row[:9]
+        soft_seq, hard_seq, soft_reason, hard_reason = row[9:]
+        message = cls(
             campaign=None if campaign is None else numbers.campaign_id(conn, campaign),
             step=step_in(step),
             sent_at=sent_at,
             soft_at=soft_at,
-            soft_reason=row[11],
+            soft_reason=soft_reason,
             hard_at=hard_at,
-            hard_reason=row[12],
+            hard_reason=hard_reason,
             domain=domain,
-            first_received_at=received_at,
             sent_seq=sent_seq,
             soft_seq=soft_seq,
             hard_seq=hard_seq,
         )
+        message.first_received_at = message._earliest() + received_after
+        return message
 
-    def dump(self, key: bytes, campaign: int | None) -> tuple[Any, ...]:
+    def dump(self, key: bytes, campaign: int | None, domain: int | None) -> tuple[Any, ...]:
         return (
             key,
             campaign,
             step_out(self.step),
             self.sent_at,
-            self.first_received_at,
-            self.sent_seq,
-            self.domain,
             self.soft_at,
             self.hard_at,
+            None if self.first_received_at is None else self.first_received_at - self._earliest(),
+            self.sent_seq,
+            domain,
             self.soft_seq,
             self.hard_seq,
             self.soft_reason,

@@ -46,7 +46,8 @@ SELECT body, event, detail, digest FROM quarantine WHERE id = :id
 
 -- name: message
 -- One message as it is now.
-SELECT campaign, step, sent_at, soft_at, soft_reason, hard_at, hard_reason, domain FROM messages WHERE key = :key
+SELECT campaign, step, sent_at, soft_at, soft_reason, hard_at, hard_reason, domains.domain
+FROM messages LEFT JOIN domains ON domains.id = messages.domain WHERE key = :key
 
 -- name: set_reasons
 -- What its bounces said.

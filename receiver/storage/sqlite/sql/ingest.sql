@@ -3,9 +3,9 @@
 
 -- name: load_messages
 -- The ledger's rows of these messages.
-SELECT key, campaign, step, sent_at, first_received_at, sent_seq, domain, soft_at, hard_at, soft_seq,
-       hard_seq, soft_reason, hard_reason
-FROM messages WHERE key IN (:keys...)
+SELECT key, campaign, step, sent_at, soft_at, hard_at, received_after, sent_seq, domains.domain, soft_seq, hard_seq,
+       soft_reason, hard_reason
+FROM messages LEFT JOIN domains ON domains.id = messages.domain WHERE key IN (:keys...)
 
 -- name: load_replies
 -- The ledger's rows of these replies.
@@ -34,6 +34,14 @@ SELECT campaign_id FROM campaigns WHERE id = ?
 -- name: insert_campaign
 -- A campaign seen for the first time.
 INSERT INTO campaigns (campaign_id) VALUES (?) RETURNING id
+
+-- name: load_domains
+-- The numbers of these domains.
+SELECT domain, id FROM domains WHERE domain IN (:domains...)
+
+-- name: insert_domain
+-- A domain seen for the first time.
+INSERT INTO domains (domain) VALUES (?) RETURNING domain, id
 
 -- name: last_seq
 -- The newest journal row.
@@ -75,14 +83,14 @@ WHERE variants.kind = ? AND variants.key = ? AND role = 2 ORDER BY seq LIMIT 20
 
 -- name: write_message
 -- A message's new state.
-INSERT INTO messages (key, campaign, step, sent_at, first_received_at, sent_seq, domain, soft_at, hard_at,
-                      soft_seq, hard_seq, soft_reason, hard_reason)
+INSERT INTO messages (key, campaign, step, sent_at, soft_at, hard_at, received_after, sent_seq, domain, soft_seq,
+                      hard_seq, soft_reason, hard_reason)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET
-    campaign = excluded.campaign, step = excluded.step, sent_at = excluded.sent_at,
-    first_received_at = excluded.first_received_at, sent_seq = excluded.sent_seq, domain = excluded.domain,
-    soft_at = excluded.soft_at, hard_at = excluded.hard_at, soft_seq = excluded.soft_seq,
-    hard_seq = excluded.hard_seq, soft_reason = excluded.soft_reason, hard_reason = excluded.hard_reason
+    campaign = excluded.campaign, step = excluded.step, sent_at = excluded.sent_at, soft_at = excluded.soft_at,
+    hard_at = excluded.hard_at, received_after = excluded.received_after, sent_seq = excluded.sent_seq,
+    domain = excluded.domain, soft_seq = excluded.soft_seq, hard_seq = excluded.hard_seq,
+    soft_reason = excluded.soft_reason, hard_reason = excluded.hard_reason
 
 -- name: write_reply
 -- A reply's new state.

@@ -172,8 +172,8 @@ ON CONFLICT (campaign) DO UPDATE SET first = min(first, excluded.first), last = 
 
 -- name: bounced_messages
 -- Messages with a bounce, to be booked one by one.
-SELECT campaign, step, sent_at, soft_at, hard_at, soft_reason, hard_reason, domain
-FROM messages
+SELECT campaign, step, sent_at, soft_at, hard_at, soft_reason, hard_reason, domains.domain
+FROM messages LEFT JOIN domains ON domains.id = messages.domain
 WHERE key > :after AND key <= :upto AND campaign IS NOT NULL AND (soft_at IS NOT NULL OR hard_at IS NOT NULL)
 
 -- name: attributed_replies

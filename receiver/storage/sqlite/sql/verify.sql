@@ -10,8 +10,10 @@ SELECT seq, kind, key, body, origin FROM journal WHERE role IN (1, 2, 4) ORDER B
 
 -- name: message
 -- One message's state.
-SELECT campaign_id, step, sent_at, soft_at, hard_at, soft_reason, hard_reason, domain, sent_seq, soft_seq, hard_seq
-FROM messages LEFT JOIN campaigns ON campaigns.id = messages.campaign WHERE key = :key
+SELECT campaign_id, step, sent_at, soft_at, hard_at, soft_reason, hard_reason, domains.domain, sent_seq, soft_seq,
+       hard_seq
+FROM messages LEFT JOIN campaigns ON campaigns.id = messages.campaign LEFT JOIN domains ON domains.id = messages.domain
+WHERE key = :key
 
 -- name: reply
 -- One reply's state, and whether it is booked at the send that it answers.
