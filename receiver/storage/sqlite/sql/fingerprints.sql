@@ -139,8 +139,8 @@ SELECT campaign, step, sent_at, soft_at, hard_at,
        64 * (hard_at IS NOT NULL) + 16 * ifnull(1 + (sent_at >= soft_at) + (sent_at > soft_at), 0)
        + 4 * ifnull(1 + (sent_at >= hard_at) + (sent_at > hard_at), 0)
        + ifnull(1 + (soft_at >= hard_at) + (soft_at > hard_at), 0),
-       reason_class(ifnull(hard_reason, soft_reason)), ifnull(domain, '')
-FROM messages
+       reason_class(ifnull(hard_reason, soft_reason)), ifnull(domains.domain, '')
+FROM messages LEFT JOIN domains ON domains.id = messages.domain
 WHERE key > :after AND key <= :upto AND campaign IS NOT NULL AND (soft_at IS NOT NULL OR hard_at IS NOT NULL)
 
 -- name: gather_replied
