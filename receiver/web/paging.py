@@ -1,22 +1,22 @@
 """Walks through a list page by page, so that memory stays bounded however long it is."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 W = TypeVar("W")
-Row = Mapping[str, Any]
+R = TypeVar("R")
 
 PAGE_ROWS = 2000
 
 
 def every(
-    read: Callable[[sqlite3.Connection, W, int], Sequence[Row]],
-    following: Callable[[W, Row], W],
+    read: Callable[[sqlite3.Connection, W, int], Sequence[R]],
+    following: Callable[[W, R], W],
     conn: sqlite3.Connection,
     wanted: W,
     limit: int | None,
-) -> Iterator[Row]:
+) -> Iterator[R]:
     """All rows, or the first `limit`; `read` gives a page, `following` asks for what comes after a row."""
     left = limit
     while left is None or left > 0:
