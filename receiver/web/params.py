@@ -282,6 +282,16 @@ class WebhookBody(Params):
 
 def parse_query(model: type[M], query: bytes) -> M:
     """The parameters of a query string. Raises InvalidParameterError."""
+    return _parsed(model, query) if query else _of_nothing(model)
+
+
+@cache
+def _of_nothing(model: type[M]) -> M:
+    """Parameters of which none is given: they cannot be changed, and are the same in every request."""
+    return parse_values(model, {})
+
+
+def _parsed(model: type[M], query: bytes) -> M:
     values: dict[str, Any] = {}
     known = _fields(model)
     if query.count(b"&") >= _PARAMETERS_MAX:
