@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -136,7 +136,8 @@ class Resource:
         params = parse_query(operation.params, scope["query_string"])
         body = _NO_BODY if operation.body is None else await self._body(operation, operation.body, headers, receive)
         now = around.clock.now_ms()
-        stamps = _stamps(now) if operation.stamped else []
+        stamped = _Stamps.of(now) if operation.stamped else None
+        stamps = [] if stamped is None else stamped.headers()
         format_ = _format(operation, params, scope)
         etag = self._etag(scope, role, now, format_) if operation.cached else None
         if etag is not None and _is_known(etag, headers.get(b"if-none-match")):
@@ -153,7 +154,7 @@ class Resource:
             return 200, [(b"content-type", CONTENT_TYPES[format_].encode()), _CACHE, *stamps], download
         answer = await operation.handler(call)
         own = answer.status if isinstance(answer, Answered | Raw) else None
-        content, content_type = _rendered(answer, operation, call)
+        content, content_type = _rendered(answer, stamped, call)
         dressed = [(b"content-type", content_type), _CACHE, *stamps]
         if isinstance(answer, Raw):
             dressed = _overridden(dressed, answer.headers)
@@ -268,11 +269,21 @@ async def _send_download(
         download.close()
 
 
-def _stamps(now_ms: int) -> Headers:
-    return [
-        (b"receiver-as-of", moment(now_ms).encode()),
-        (b"receiver-settled-until", moment(settled_until(now_ms)).encode()),
-    ]
+class _Stamps(NamedTuple):
+    """When an answer was made, and until when no retry can change it any more."""
+
+    as_of: str
+    settled_until: str
+
+    @classmethod
+    def of(cls, now_ms: int) -> "_Stamps":
+        return cls(moment(now_ms), moment(settled_until(now_ms)))
+
+    def headers(self) -> Headers:
+        return [
+            (b"receiver-as-of", self.as_of.encode()),
+            (b"receiver-settled-until", self.settled_until.encode()),
+        ]
 
 
 def _is_known(etag: bytes, if_none_match: bytes | None) -> bool:
@@ -283,14 +294,14 @@ def _is_known(etag: bytes, if_none_match: bytes | None) -> bool:
     return etag in known or etag.removeprefix(b"W/") in known
 
 
-def _rendered(answer: dict[str, Any] | Raw | Answered, operation: Operation, call: Call) -> tuple[bytes, bytes]:
+def _rendered(answer: dict[str, Any] | Raw | Answered, stamped: _Stamps | None, call: Call) -> tuple[bytes, bytes]:
     if isinstance(answer, Raw):
         return answer.content, answer.content_type
     if isinstance(answer, Answered):
         answer = answer.json
-    if operation.stamped:
-        answer["as_of"] = moment(call.now_ms)
-        answer["settled_until"] = moment(settled_until(call.now_ms))
+    if stamped is not None:
+        answer["as_of"] = stamped.as_of
+        answer["settled_until"] = stamped.settled_until
     content = orjson.dumps(answer)
     if not call.show_recipients and may_hold_address(content):
         content = orjson.dumps(all_masked(answer))
