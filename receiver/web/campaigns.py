@@ -18,13 +18,11 @@ from receiver.storage.sqlite.points import PointReader
 from receiver.storage.sqlite.series import with_replies_to_nothing
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
-from receiver.web.paging import asked_limit, every
+from receiver.web.paging import asked_limit, decode_cursor, encode_cursor, every
 from receiver.web.params import (
     SORTS,
     CampaignBody,
     CampaignsParams,
-    decode_cursor,
-    encode_cursor,
     refusal,
 )
 from receiver.web.ranges import time_span

@@ -15,8 +15,8 @@ from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.store import Readers
 from receiver.web.campaigns import known
 from receiver.web.operation import Call
-from receiver.web.paging import asked_limit
-from receiver.web.params import DriftParams, decode_cursor, encode_cursor
+from receiver.web.paging import asked_limit, decode_cursor, encode_cursor
+from receiver.web.params import DriftParams
 from receiver.web.standing import Comparison, drift_json
 from receiver.web.times import rfc3339
 
