@@ -116,6 +116,7 @@ class _Count:
         sources = (self._source(name, columns) for name, columns in tables.items())
         # Without a sum a query would give every quarter of an hour as a row.
         self._sources = [source for source in sources if source.figures]
+        self._in_one_go = {each.text for each in self._sources if self._row_length in each.row_lengths}
         self._unknown: dict[str, int | None] = {"starts": None} if wanted.basis is Basis.SEND else {}
         self._contacted = json.dumps(self._contacted_parts()) if "contacted" in wanted.figures else None
 
@@ -128,7 +129,7 @@ class _Count:
         groups: dict[int | None, dict[str, int]] = {}
         values: dict[str, object] = {"campaigns": self._campaigns}
         for source in self._sources:
-            in_one_go = bucket is not None and self._row_length in source.row_lengths
+            in_one_go = bucket is not None and source.text in self._in_one_go
             found = self._row(source, first) if in_one_go else self._read(source, values, first, last)
             _add(groups, source.figures, found)
         if self._contacted is not None:
@@ -175,7 +176,10 @@ _Sums = Sequence[Any]
 
 def _add(groups: dict[int | None, dict[str, int]], figures: Sequence[str], found: Iterable[_Sums]) -> None:
     for group, *sums in found:
-        held = groups.setdefault(group, {})
+        held = groups.get(group)
+        if held is None:
+            groups[group] = {name: value or 0 for name, value in zip(figures, sums, strict=True)}
+            continue
         for name, value in zip(figures, sums, strict=True):
             held[name] = held.get(name, 0) + (value or 0)
 
