@@ -10,6 +10,8 @@ from typing import Any
 # An at sign as it is written in mail, in wide letters, in links and in pages.
 _SIGNS = ("@", "\N{FULLWIDTH COMMERCIAL AT}", "\N{SMALL COMMERCIAL AT}", "%40", "&#64;")
 _SIGN_BYTES = tuple(sign.encode() for sign in _SIGNS)
+# Single bytes are found many times as fast as several.
+_FIRST_BYTES = tuple(sorted({sign[:1] for sign in _SIGN_BYTES}))
 AT = "|".join(map(re.escape, _SIGNS))
 
 # RFC 5322, 3.4.1, read from the sign backwards, for only there it is known that a local part ends: words, in which
@@ -34,7 +36,7 @@ def _mask(found: re.Match[str]) -> str:
 
 def may_hold_address(content: bytes) -> bool:
     """Whether there is an at sign in an encoded answer: most have none, and need no second look."""
-    return any(sign in content for sign in _SIGN_BYTES)
+    return any(first in content for first in _FIRST_BYTES) and any(sign in content for sign in _SIGN_BYTES)
 
 
 def all_masked(value: Any) -> Any:

@@ -4,6 +4,8 @@ from collections import Counter
 from itertools import product
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from receiver.events import Message, Origin, Reply
 from receiver.figures import (
@@ -196,6 +198,16 @@ def test_a_rate_says_what_it_is_made_of_in_six_decimals() -> None:
 @pytest.mark.parametrize(("numerator", "denominator"), [(0, 0), (1, -1), (None, 5), (1, None), (None, None)])
 def test_a_rate_without_a_denominator_is_unknown(numerator: int | None, denominator: int | None) -> None:
     assert rate(numerator, denominator) == {"value": None, "numerator": numerator, "denominator": denominator}
+
+
+@given(st.integers(-(10**9), 10**9), st.integers(1, 10**9))
+@example(1, 128)  # a tie that a float holds: the even neighbour
+@example(3, 128)
+@example(1, 2_000_000)  # one that no float holds: whichever neighbour is nearer
+@example(3, 2_000_000)
+@example(999_999_999, 1_000_000_000)
+def test_a_rate_is_rounded_as_python_rounds(numerator: int, denominator: int) -> None:
+    assert rate(numerator, denominator)["value"] == round(numerator / denominator, 6)
 
 
 def test_a_rate_of_nothing_in_something_is_zero() -> None:

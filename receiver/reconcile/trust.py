@@ -23,6 +23,8 @@ def first_known(edges: Sequence[int], since: int) -> int:
 
 def inside_ms(edges: Sequence[int], stretches: Sequence[Stretch]) -> list[int]:
     """How much of every bucket lies in stretches that are in order and do not overlap."""
+    if not stretches:
+        return [0] * (len(edges) - 1)
     found = []
     place = 0
     for start, end in pairwise(edges):

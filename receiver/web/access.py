@@ -5,8 +5,8 @@ import hmac
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from receiver.errors import ForbiddenError, TooManyAttemptsError, UnauthorizedError
 from receiver.web.sessions import Sessions
@@ -28,8 +28,7 @@ class Role(IntEnum):
     ADMIN = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """What a request brings: the value of `Authorization`, its `Host`, and the address it came from.
 
     Of a browser's: its `Cookie`, and `Sec-Fetch-Site`, which says whose page asks.

@@ -1,7 +1,7 @@
 """Campaigns and their steps, answered from the totals."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,13 +18,11 @@ from receiver.storage.sqlite.points import PointReader
 from receiver.storage.sqlite.series import with_replies_to_nothing
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
-from receiver.web.paging import asked_limit, every
+from receiver.web.paging import asked_limit, decode_cursor, encode_cursor, every
 from receiver.web.params import (
     SORTS,
     CampaignBody,
     CampaignsParams,
-    decode_cursor,
-    encode_cursor,
     refusal,
 )
 from receiver.web.ranges import time_span
@@ -79,24 +77,23 @@ def campaign_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, An
     """All campaigns that were asked for, in the order that was asked for."""
     wanted = filter_of(call.params, call.now_ms)
     for row in every(_rows_of, _after, conn, wanted, asked_limit(call.params)):
-        yield campaign_json(conn, row, Comparison.of_call(call).of(conn, [row["id"]]).get(row["id"]), call.now_ms)
+        yield campaign_json(conn, row, _standings(conn, Comparison.of_call(call), [row]).get(row.id), call.now_ms)
 
 
 def step_rows(conn: sqlite3.Connection, call: Call) -> Iterator[dict[str, Any]]:
     """The steps of a campaign. Raises CampaignNotFoundError."""
-    number = known(conn, call.path["campaign_id"])["id"]
-    yield from _of_steps(conn, number, Comparison.of_call(call).of(conn, [number]).get(number))
+    yield from _of_steps(conn, known(conn, call.path["campaign_id"]), Comparison.of_call(call))
 
 
-def _rows_of(conn: sqlite3.Connection, wanted: reads.CampaignFilter, limit: int) -> list[reads.Row]:
+def _rows_of(conn: sqlite3.Connection, wanted: reads.CampaignFilter, limit: int) -> list[reads.CampaignRow]:
     return reads.campaigns(conn, replace(wanted, limit=limit))
 
 
-def _after(wanted: reads.CampaignFilter, last: reads.Row) -> reads.CampaignFilter:
-    return replace(wanted, after_place=last["place"], after_id=last["campaign_id"])
+def _after(wanted: reads.CampaignFilter, last: reads.CampaignRow) -> reads.CampaignFilter:
+    return replace(wanted, after_place=last.place, after_id=last.campaign_id)
 
 
-def known(conn: sqlite3.Connection, campaign_id: str) -> reads.Row:
+def known(conn: sqlite3.Connection, campaign_id: str) -> reads.CampaignRow:
     """A campaign that is known. Raises CampaignNotFoundError."""
     row = reads.campaign(conn, campaign_id)
     if row is None:
@@ -118,24 +115,30 @@ def known_campaign(conn: sqlite3.Connection, comparison: Comparison, campaign_id
     """One campaign. Raises CampaignNotFoundError."""
     with one_moment(conn):
         row = known(conn, campaign_id)
-        return campaign_json(conn, row, comparison.of(conn, [row["id"]]).get(row["id"]), now_ms)
+        return campaign_json(conn, row, _standings(conn, comparison, [row]).get(row.id), now_ms)
 
 
 def _steps(conn: sqlite3.Connection, comparison: Comparison, campaign_id: str) -> list[dict[str, Any]]:
     with one_moment(conn):
-        number = known(conn, campaign_id)["id"]
-        return _of_steps(conn, number, comparison.of(conn, [number]).get(number))
+        return _of_steps(conn, known(conn, campaign_id), comparison)
 
 
-def _of_steps(conn: sqlite3.Connection, number: int, standing: Standing | None) -> list[dict[str, Any]]:
-    unsent = reads.hard_without_send(conn, number) if misses_older(standing) else None
-    steps = reads.steps(conn, number)
+def _of_steps(conn: sqlite3.Connection, row: reads.CampaignRow, comparison: Comparison) -> list[dict[str, Any]]:
+    standing = _standings(conn, comparison, [row]).get(row.id)
+    unsent = reads.hard_without_send(conn, row.id) if misses_older(standing) else None
+    steps = reads.steps(conn, row.id)
     lowest = next((step["step"] for step in steps if step["sent"]), None)
-    rows = [_step_json(step, lowest, unsent) for step in steps]
-    if with_replies_to_nothing(conn, [number]):
-        for row in rows:  # such a reply is of no message of any step
-            row["rates"] |= dict.fromkeys(REPLY_RATES, rate(None, None))
-    return rows
+    shown = [_step_json(step, lowest, unsent) for step in steps]
+    if with_replies_to_nothing(conn, [row.id]):
+        for each in shown:  # such a reply is of no message of any step
+            each["rates"] |= dict.fromkeys(REPLY_RATES, rate(None, None))
+    return shown
+
+
+def _standings(
+    conn: sqlite3.Connection, comparison: Comparison, page: Sequence[reads.CampaignRow]
+) -> dict[int, Standing]:
+    return comparison.of(conn, [row.id for row in page if row.was_answered_for])
 
 
 def filter_of(params: CampaignsParams, now_ms: int) -> reads.CampaignFilter:
@@ -167,8 +170,8 @@ def _page(
     """Campaigns with their sort values, made in the reader's thread: a large page would hold the event loop."""
     with one_moment(conn):
         page = reads.campaigns(conn, wanted)
-        standings = comparison.of(conn, [row["id"] for row in page])
-        return [(row["place"], campaign_json(conn, row, standings.get(row["id"]), now_ms)) for row in page]
+        standings = _standings(conn, comparison, page)
+        return [(row.place, campaign_json(conn, row, standings.get(row.id), now_ms)) for row in page]
 
 
 def _order(params: CampaignsParams) -> tuple[str, str]:
@@ -182,27 +185,27 @@ def _known_sort(sort: str) -> str:
 
 
 def campaign_json(
-    conn: sqlite3.Connection, row: Mapping[str, Any], standing: Standing | None, now_ms: int
+    conn: sqlite3.Connection, row: reads.CampaignRow, standing: Standing | None, now_ms: int
 ) -> dict[str, Any]:
     """One campaign as every answer shows it."""
-    observed = {figure: row[figure] for figure in OBSERVED}
+    observed = row.observed
     older = misses_older(standing)
     shown = {**observed, "contacted": None} if older else observed
-    last_event_at = row["last_event_at"]
+    last_event_at = row.last_event_at
     active = last_event_at is not None and last_event_at >= now_ms - reads.ACTIVE_MS
     return {
-        "campaign_id": row["campaign_id"],
-        "name": row["name"],
-        "status": row["status"],
+        "campaign_id": row.campaign_id,
+        "name": row.name,
+        "status": row.status,
         "activity": "active" if active else "quiet",
-        "started_at": rfc3339(row["started_at"]),
-        "last_started_at": rfc3339(row["last_started_at"]),
-        "first_event_at": rfc3339(row["first_event_at"]),
+        "started_at": rfc3339(row.started_at),
+        "last_started_at": rfc3339(row.last_started_at),
+        "first_event_at": rfc3339(row.first_event_at),
         "last_event_at": rfc3339(last_event_at),
         "observed": shown,
-        "provider": provider_json(standing, row["failure"]),
+        "provider": provider_json(standing, row.failure),
         "reconciled": reconciled_json(standing, observed),
-        "rates": honest_rates(conn, row["id"], observed, older=older),
+        "rates": honest_rates(conn, row.id, observed, older=older),
         "drift": drift_json(standing),
     }
 

@@ -15,8 +15,8 @@ from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.store import Readers
 from receiver.web.campaigns import known
 from receiver.web.operation import Call
-from receiver.web.paging import asked_limit
-from receiver.web.params import DriftParams, decode_cursor, encode_cursor
+from receiver.web.paging import asked_limit, decode_cursor, encode_cursor
+from receiver.web.params import DriftParams
 from receiver.web.standing import Comparison, drift_json
 from receiver.web.times import rfc3339
 
@@ -83,7 +83,7 @@ def drift_rows(conn: sqlite3.Connection, call: Call) -> Iterator[Row]:
 def drift_of_campaign(conn: sqlite3.Connection, call: Call) -> Iterator[Row]:
     """One campaign's drift. Raises CampaignNotFoundError."""
     campaign_id = call.path["campaign_id"]
-    number = known(conn, campaign_id)["id"]
+    number = known(conn, campaign_id).id
     yield row_json(campaign_id, Comparison.of_call(call).of(conn, [number]).get(number))
 
 
@@ -151,7 +151,7 @@ def _all(conn: sqlite3.Connection, comparison: Comparison, params: DriftParams) 
 def _one(conn: sqlite3.Connection, comparison: Comparison, campaign_id: str, which: str) -> Row:
     """One campaign's drift, with the alarms of the campaign and of the whole workspace."""
     with one_moment(conn):
-        number = known(conn, campaign_id)["id"]
+        number = known(conn, campaign_id).id
         standing = comparison.of(conn, [number]).get(number)
         gaps = gaps_json(conn, [] if standing is None else [standing], which)
         alarms = [each for each in writes.active(conn) if each.breach.campaign_id in (None, campaign_id)]

@@ -10,8 +10,8 @@ from receiver.storage.sqlite import reads
 from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.store import Readers
 from receiver.web.operation import Call
-from receiver.web.paging import asked_limit, every
-from receiver.web.params import EventsParams, decode_cursor, encode_cursor
+from receiver.web.paging import asked_limit, decode_cursor, encode_cursor, every
+from receiver.web.params import EventsParams
 from receiver.web.ranges import known_campaign, time_span
 from receiver.web.times import rfc3339
 

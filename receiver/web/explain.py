@@ -92,7 +92,7 @@ def _counted(conn: sqlite3.Connection, figure: str, asked: Range, *, older: bool
 def _is_unseen(conn: sqlite3.Connection, asked: Range) -> bool:
     """Whether no event has named the campaign: then its figures are not known, as everywhere."""
     held = None if asked.campaign_id is None else reads.campaign(conn, asked.campaign_id)
-    return held is not None and held["first_event_at"] is None
+    return held is not None and held.first_event_at is None
 
 
 def _rate(conn: sqlite3.Connection, figure: str, asked: Range, *, older: bool) -> Json:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -12,17 +12,17 @@ from receiver.reconcile.cases import Pins
 from receiver.web.access import Role
 from receiver.web.params import NoParams, Params
 
+NO_PINS = Pins()
 
-@dataclass(frozen=True, slots=True)
-class Client:
+
+class Client(NamedTuple):
     """Who asks: the address, and whether over https, as far as a proxy that is trusted says so."""
 
     peer: str = ""
     secure: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One request on its way to a handler, checked: parameters, body, path parts, role, and "now".
 
     `speed` is the clock's; `pins` are the meanings of Leadterra's counters that the settings give.
@@ -35,9 +35,9 @@ class Call:
     role: Role
     now_ms: int
     speed: float = 1.0
-    pins: Pins = field(default_factory=Pins)
+    pins: Pins = NO_PINS
     show_recipients: bool = False
-    client: Client = field(default_factory=Client)
+    client: Client = Client()
 
 
 @dataclass(frozen=True, slots=True)

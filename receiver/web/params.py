@@ -1,7 +1,5 @@
 """Query strings and JSON bodies into parameter models; every refusal names parameter, value and what is allowed."""
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -25,7 +23,6 @@ M = TypeVar("M", bound="Params")
 
 _SHOWN_MAX = 100
 _PARAMETERS_MAX = 100
-_INTEGER_MAX = 2**63 - 1  # a larger one cannot be bound
 EventName = Literal["campaign.started", "message.sent", "message.bounced", "reply.received"]
 Reason = Literal[
     "not_json",
@@ -282,6 +279,16 @@ class WebhookBody(Params):
 
 def parse_query(model: type[M], query: bytes) -> M:
     """The parameters of a query string. Raises InvalidParameterError."""
+    return _parsed(model, query) if query else _of_nothing(model)
+
+
+@cache
+def _of_nothing(model: type[M]) -> M:
+    """Parameters of which none is given: they cannot be changed, and are the same in every request."""
+    return parse_values(model, {})
+
+
+def _parsed(model: type[M], query: bytes) -> M:
     values: dict[str, Any] = {}
     known = _fields(model)
     if query.count(b"&") >= _PARAMETERS_MAX:
@@ -372,28 +379,3 @@ def refusal(name: str, value: object, allowed_text: str) -> InvalidParameterErro
 def _shown(value: object) -> str:
     text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
     return f"'{text[:_SHOWN_MAX]}'"
-
-
-def encode_cursor(*values: object) -> str:
-    """An opaque cursor over the sort values of the last row."""
-    return base64.urlsafe_b64encode(orjson.dumps(values)).rstrip(b"=").decode()
-
-
-def decode_cursor(text: str | None, *types: type | tuple[type, ...]) -> list[Any] | None:
-    """The values of a cursor. Raises InvalidParameterError for one that is not ours."""
-    if text is None:
-        return None
-    try:
-        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-        values = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (ValueError, binascii.Error):
-        values = None
-    if not isinstance(values, list) or len(values) != len(types) or not all(map(_fits, values, types)):
-        raise refusal("cursor", text, "a next_cursor of an earlier answer")
-    return values
-
-
-def _fits(value: object, kind: type | tuple[type, ...]) -> bool:
-    if isinstance(value, int) and (isinstance(value, bool) or abs(value) > _INTEGER_MAX):
-        return False
-    return isinstance(value, kind)

@@ -22,6 +22,39 @@ _EXAMINED = frozenset({b"host", b"content-length", b"transfer-encoding", b"expec
 _LENGTH_DIGITS_MAX = 20
 
 
+class _AnswerTransport(asyncio.Transport):
+    """What one answer is written to: its header goes out with what follows, for every write wakes the client."""
+
+    __slots__ = ("_began", "_cycle", "_header", "_transport")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._transport: asyncio.Transport = cycle.transport
+        self._header = b""
+        self._began = False
+
+    def write(self, data: bytes) -> None:  # type: ignore[override] # it is given nothing else
+        if self._began:
+            data, self._header = self._header + data, b""
+            self._transport.write(data)
+        elif self._cycle.response_started:
+            self._began, self._header = True, data
+        else:  # 100 Continue
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Write the header alone, where nothing follows it."""
+        if self._header:
+            self.write(b"")
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """Ends connections that keep us waiting or send no sound HTTP/1.1; answers every request once, and in order.
 
@@ -51,6 +84,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._was_of_use = False
         self._held = bytearray()
         self._answering: RequestResponseCycle | None = None
+        self._writing: _AnswerTransport | None = None
         self._deaf = False
         self._last_words: ConnectionRefusal | None = None
 
@@ -148,6 +182,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """In place of uvicorn's, which has a timer of its own for every request."""
         self.server_state.total_requests += 1
+        if self._writing is not None:
+            self._writing.flush()
         if self.transport.is_closing():
             self._book.enter(self, Wait.CLOSING)
         elif self.pipeline or self._held or self._last_words is not None:
@@ -177,6 +213,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         # Of pipelined requests uvicorn knows the last only, and would write for another to a client that is gone.
         self._answering = cycle
+        cycle.transport = self._writing = _AnswerTransport(cycle)
         super()._start_asgi_task(cycle, app)
 
     # What the sweep tells

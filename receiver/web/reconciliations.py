@@ -14,13 +14,11 @@ from receiver.storage.sqlite.store import Readers
 from receiver.web.campaigns import known
 from receiver.web.insights import Reconciliation
 from receiver.web.operation import Answered, Call
-from receiver.web.paging import asked_limit, every
+from receiver.web.paging import asked_limit, decode_cursor, encode_cursor, every
 from receiver.web.params import (
     ReconcileBody,
     ReconcileParams,
     ReconciliationsParams,
-    decode_cursor,
-    encode_cursor,
 )
 from receiver.web.times import rfc3339
 

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -18,11 +18,11 @@ from receiver.web.access import Access, Credentials, Role
 from receiver.web.body import BodyReader, Refusal
 from receiver.web.exports import Download, Exports, file_name
 from receiver.web.formats import CONTENT_TYPES, Format, negotiated
-from receiver.web.operation import Answered, Call, Client, Operation, Raw, Refused
+from receiver.web.operation import NO_PINS, Answered, Call, Client, Operation, Raw, Refused
 from receiver.web.params import NoParams, Params, parse_form, parse_json, parse_query
 from receiver.web.problems import HEADERS, headers_of, internal, is_fault, problem, problem_of
 from receiver.web.request_id import RequestIds
-from receiver.web.times import rfc3339, settled_until
+from receiver.web.times import moment, settled_until
 
 log = structlog.get_logger()
 
@@ -31,9 +31,8 @@ _GZIP_LEVEL = 5
 _GZIP_APART_BYTES = 65_536  # compressing more than this would hold the event loop
 _MINUTE_MS = 60_000
 _RETRY_AFTER_S = 5
+_NO_BODY = NoParams()
 _CACHE = (b"cache-control", b"private, no-cache")
-
-NO_PINS = Pins()
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -131,18 +130,19 @@ class Resource:
             text = f"{method} is not allowed here; use {self._allow.decode()}."
             status, content = problem("method_not_allowed", text)
             return status, [*HEADERS, (b"allow", self._allow)], content
-        role = self._around.access.require(operation.access, _credentials(scope, headers))
+        around = self._around
+        client = _client(scope)
+        role = around.access.require(operation.access, _credentials(method, headers, client))
         params = parse_query(operation.params, scope["query_string"])
-        body = await self._body(operation, headers, receive)
-        now = self._around.clock.now_ms()
-        stamps = _stamps(now) if operation.stamped else []
+        body = _NO_BODY if operation.body is None else await self._body(operation, operation.body, headers, receive)
+        now = around.clock.now_ms()
+        stamped = _Stamps.of(now) if operation.stamped else None
+        stamps = [] if stamped is None else stamped.headers()
         format_ = _format(operation, params, scope)
         etag = self._etag(scope, role, now, format_) if operation.cached else None
         if etag is not None and _is_known(etag, headers.get(b"if-none-match")):
             return 304, [_CACHE, (b"etag", etag), *stamps], b""
-        around = self._around
         path = scope.get("path_params", {})
-        client = _client(scope)
         call = Call(params, body, path, role, now, around.clock.speed, around.pins, around.show_recipients, client)
         if etag is not None:
             stamps.append((b"etag", etag))
@@ -154,7 +154,7 @@ class Resource:
             return 200, [(b"content-type", CONTENT_TYPES[format_].encode()), _CACHE, *stamps], download
         answer = await operation.handler(call)
         own = answer.status if isinstance(answer, Answered | Raw) else None
-        content, content_type = _rendered(answer, operation, call)
+        content, content_type = _rendered(answer, stamped, call)
         dressed = [(b"content-type", content_type), _CACHE, *stamps]
         if isinstance(answer, Raw):
             dressed = _overridden(dressed, answer.headers)
@@ -163,14 +163,14 @@ class Resource:
                 return 304, dressed, b""
         return own or operation.status, dressed, content
 
-    async def _body(self, operation: Operation, headers: Mapping[bytes, bytes], receive: Receive) -> Params:
-        if operation.body is None:
-            return NoParams()
+    async def _body(
+        self, operation: Operation, model: type[Params], headers: Mapping[bytes, bytes], receive: Receive
+    ) -> Params:
         declared = headers.get(b"content-length")
         body = await self._around.reader.read(receive, None if declared is None else int(declared))
         if isinstance(body, Refusal):
             raise _UnreadError(body, self._around.reader)
-        return parse_form(operation.body, body) if operation.form else parse_json(operation.body, body)
+        return parse_form(model, body) if operation.form else parse_json(model, body)
 
     def _etag(self, scope: Scope, role: Role, now_ms: int, format_: Format) -> bytes:
         parts = (self._around.version(), scope["path"], role.name, str(now_ms // _MINUTE_MS), format_)
@@ -209,12 +209,12 @@ class NotFound:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
 
 
-def _credentials(scope: Scope, headers: Mapping[bytes, bytes]) -> Credentials:
+def _credentials(method: str, headers: Mapping[bytes, bytes], client: Client) -> Credentials:
     return Credentials(
         headers.get(b"authorization"),
         headers.get(b"host", b"").decode("latin-1"),
-        _client(scope).peer,
-        scope["method"],
+        client.peer,
+        method,
         headers.get(b"cookie"),
         headers.get(b"sec-fetch-site"),
     )
@@ -269,12 +269,21 @@ async def _send_download(
         download.close()
 
 
-def _stamps(now_ms: int) -> Headers:
-    as_of, settled = rfc3339(now_ms), rfc3339(settled_until(now_ms))
-    return [
-        (b"receiver-as-of", str(as_of).encode()),
-        (b"receiver-settled-until", str(settled).encode()),
-    ]
+class _Stamps(NamedTuple):
+    """When an answer was made, and until when no retry can change it any more."""
+
+    as_of: str
+    settled_until: str
+
+    @classmethod
+    def of(cls, now_ms: int) -> "_Stamps":
+        return cls(moment(now_ms), moment(settled_until(now_ms)))
+
+    def headers(self) -> Headers:
+        return [
+            (b"receiver-as-of", self.as_of.encode()),
+            (b"receiver-settled-until", self.settled_until.encode()),
+        ]
 
 
 def _is_known(etag: bytes, if_none_match: bytes | None) -> bool:
@@ -285,14 +294,14 @@ def _is_known(etag: bytes, if_none_match: bytes | None) -> bool:
     return etag in known or etag.removeprefix(b"W/") in known
 
 
-def _rendered(answer: dict[str, Any] | Raw | Answered, operation: Operation, call: Call) -> tuple[bytes, bytes]:
+def _rendered(answer: dict[str, Any] | Raw | Answered, stamped: _Stamps | None, call: Call) -> tuple[bytes, bytes]:
     if isinstance(answer, Raw):
         return answer.content, answer.content_type
     if isinstance(answer, Answered):
         answer = answer.json
-    if operation.stamped:
-        answer["as_of"] = rfc3339(call.now_ms)
-        answer["settled_until"] = rfc3339(settled_until(call.now_ms))
+    if stamped is not None:
+        answer["as_of"] = stamped.as_of
+        answer["settled_until"] = stamped.settled_until
     content = orjson.dumps(answer)
     if not call.show_recipients and may_hold_address(content):
         content = orjson.dumps(all_masked(answer))

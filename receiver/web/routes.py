@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from starlette.routing import Route, Router
+from starlette.types import ASGIApp
 
 from receiver.web import answers, insights, params, tables
 from receiver.web.access import Role
@@ -26,6 +26,7 @@ from receiver.web.rebuild import Rebuild
 from receiver.web.reconciliations import Reconciliations
 from receiver.web.registrations import Registrations
 from receiver.web.resource import NotFound, Resource, Surroundings
+from receiver.web.router import Router
 from receiver.web.series import Series
 from receiver.web.summary import Summary
 from receiver.web.webhook import Webhook
@@ -372,8 +373,8 @@ def _of_the_process(do: Handlers) -> list[Operation]:
 
 
 def router(webhook: Webhook, operations: Sequence[Operation], surroundings: Surroundings) -> Router:
-    """The ASGI application. The webhook comes first: it is asked most."""
-    routes = [Route(WEBHOOK_PATH, webhook), Route(f"{WEBHOOK_PATH}/", webhook)]
+    """The ASGI application."""
+    endpoints: dict[str, ASGIApp] = {WEBHOOK_PATH: webhook, f"{WEBHOOK_PATH}/": webhook}
     for path, group in groupby(operations, key=lambda operation: operation.path):
-        routes.append(Route(path, Resource(list(group), surroundings)))
-    return Router(routes, redirect_slashes=False, default=NotFound(surroundings.request_ids))
+        endpoints[path] = Resource(list(group), surroundings)
+    return Router(endpoints, NotFound(surroundings.request_ids))

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
 
 from receiver.errors import TooManyRowsError
@@ -14,7 +15,7 @@ from receiver.reconcile.known import Known, known
 from receiver.storage.sqlite.connection import one_moment
 from receiver.storage.sqlite.series import Basis, Group, SeriesQuery, SeriesRow, series
 from receiver.storage.sqlite.store import Readers
-from receiver.storage.sqlite.trust import campaigns_with_life, steps_of, with_earlier_sends
+from receiver.storage.sqlite.trust import campaigns_with_life, campaigns_with_unplaced, steps_of, with_earlier_sends
 from receiver.web.buckets import Buckets, Interval, buckets, local_time, zone_parameter
 from receiver.web.operation import Call
 from receiver.web.params import FIGURES_ALLOWED, SeriesParams, refusal
@@ -88,7 +89,10 @@ def _losses(params: SeriesParams) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A question that can be answered. `campaigns` are numbers with ids, None for all; `groups` those to show."""
+    """A question that can be answered.
+
+    `campaigns` are numbers with ids, None for all; `groups` are those to show in every bucket.
+    """
 
     params: SeriesParams
     figures: tuple[str, ...]
@@ -120,12 +124,15 @@ def _asked(conn: sqlite3.Connection, call: Call) -> _Asked:
         return _Asked(params, figures, cut(len(steps) + 1), campaigns, steps)
     if campaigns is None:
         edges = cut(1).edges
-        campaigns = campaigns_with_life(conn, edges[0], edges[-1])
+        living = campaigns_with_life(conn, edges[0], edges[-1])
         try:
-            cut(len(campaigns))
+            cut(len(living))
         except TooManyRowsError:
             edges = cut(1, Interval.MONTH).edges  # of a coarser interval more campaigns can be part
             cut(len(campaigns_with_life(conn, edges[0], edges[-1])))
+        others = campaigns_with_unplaced(conn) if params.basis is Basis.SEND else {}
+        campaigns = dict(sorted((living | others).items(), key=itemgetter(1)))
+        return _Asked(params, figures, cut(len(campaigns)), campaigns, list(living))
     return _Asked(params, figures, cut(len(campaigns)), campaigns, list(campaigns))
 
 
@@ -216,7 +223,7 @@ class _Grid:
 
     def _order(self, groups: Collection[int | None]) -> list[int | None]:
         if self._by is Group.CAMPAIGN:
-            return [group for group in self._asked.groups if group in groups]
+            return [group for group in self._asked.campaigns or () if group in groups]
         return sorted(groups, key=lambda group: (group is None, group))
 
     def _values(self, group: int | None, values: Sequence[int | None]) -> list[int | None]:

@@ -35,6 +35,8 @@ class Sessions:
 
     def key_digest(self, cookie: bytes | None) -> bytes | None:
         """The hash of the key that signed in, by a request's `Cookie`; None without a session that holds."""
+        if cookie is None:
+            return None
         value = _value(cookie)
         try:
             given = urlsafe_b64decode(value)
@@ -50,9 +52,7 @@ class Sessions:
         return hmac.digest(self._signing_key, b"session\0" + payload, "sha256")
 
 
-def _value(cookie: bytes | None) -> str:
-    if cookie is None:
-        return ""
+def _value(cookie: bytes) -> str:
     found: SimpleCookie = SimpleCookie()
     try:
         found.load(cookie.decode("latin-1"))

@@ -45,6 +45,8 @@ class Comparison:
 
     def of(self, conn: sqlite3.Connection, campaigns: Collection[int]) -> dict[int, Standing]:
         """Those of these campaigns that Leadterra ever answered for."""
+        if not campaigns:
+            return {}
         now_ms, speed = self._clock.now_ms(), self._clock.speed
         return {each.campaign: each for each in standings(conn, self.pins, now_ms, speed, campaigns)}
 

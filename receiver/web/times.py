@@ -15,6 +15,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EPOCH_MS = re.compile(r"\d{1,14}", re.ASCII)
 # One answer says the same times several times, and the next ones say most of them again.
 _TEXTS_CACHED = 8192
+_SECONDS_CACHED = 16
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 ALLOWED = "RFC 3339 with offset, a date, epoch milliseconds, now, or -30m, -6h, -7d, -2w"
@@ -23,11 +24,19 @@ ALLOWED = "RFC 3339 with offset, a date, epoch milliseconds, now, or -30m, -6h, 
 @lru_cache(maxsize=_TEXTS_CACHED)
 def rfc3339(ms: int | None) -> str | None:
     """UTC with `Z`; milliseconds only when they are not zero."""
-    if ms is None:
-        return None
+    return None if ms is None else moment(ms)
+
+
+def moment(ms: int) -> str:
+    """The same of a time that hardly anybody else asks for, such as now: it takes the place of no other text."""
     seconds, milliseconds = divmod(ms, 1000)
-    text = (datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat()
+    text = _second(seconds)
     return f"{text}.{milliseconds:03d}Z" if milliseconds else f"{text}Z"
+
+
+@lru_cache(maxsize=_SECONDS_CACHED)
+def _second(seconds: int) -> str:
+    return (datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat()
 
 
 def settled_until(now_ms: int) -> int:

@@ -8,8 +8,10 @@ from importlib import resources
 
 import pytest
 
+from receiver.figures import OBSERVED
 from receiver.storage.sqlite.migrate import make
 from receiver.storage.sqlite.queries import Queries, queries, select_by_keys
+from receiver.storage.sqlite.reads import CampaignRow
 
 FOLDER = resources.files("receiver.storage.sqlite").joinpath("sql")
 FILES = sorted(entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".sql"))
@@ -149,6 +151,26 @@ def test_only_the_value_that_is_asked_is_read() -> None:
 def test_a_value_that_is_no_column_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^'1; --' is no column\.$"):
         queries("reads.sql").with_value("campaigns_by_value", "1; --")
+
+
+def test_rows_of_campaigns_are_named_as_their_columns(conn: sqlite3.Connection) -> None:
+    for name in ("campaign", "campaigns_by_value", "campaigns_by_id"):
+        text = queries("reads.sql")[name]
+        found = conn.execute(text, dict.fromkeys(re.findall(r":(\w+)", text)) | {"limit": 1})
+        assert tuple(column[0] for column in found.description) == CampaignRow._fields
+    row = CampaignRow(*range(len(CampaignRow._fields)))
+    assert list(row.observed) == list(OBSERVED)
+    assert [CampaignRow._fields[place or 0] for place in row.observed.values()] == list(OBSERVED)
+
+
+def test_a_row_for_each_quarter_begins_with_it() -> None:
+    sql = queries("series.sql")
+    alone = sql.by_quarter(sql.with_sums("series", frozenset({"sent"}), of_one=True))
+    assert alone.startswith("/* series */ SELECT quarter, NULL, sum(sent)\nFROM series\nWHERE campaign = :campaigns")
+    assert alone.endswith("quarter < :last\nGROUP BY quarter")
+    by_step = sql.by_quarter(sql.with_sums("shifts_by_step", frozenset({"replied"}), of_one=True))
+    assert by_step.startswith("/* shifts_by_step */ SELECT quarter, step,\n       sum(replied)\n")
+    assert by_step.endswith("quarter < :last\nGROUP BY quarter, step")
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 512, 513, 1500])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from receiver.events import STEP_NONE
-from receiver.figures import FIGURES, OBSERVED
+from receiver.figures import FIGURES, OBSERVED, QUARTER_MS, QUARTERS_PER_DAY
 from receiver.storage.sqlite.connection import open_for_reading
 from receiver.storage.sqlite.series import (
     ALL_TIME,
@@ -270,3 +270,30 @@ def test_all_sums_are_those_of_the_totals(empty_database: Path, story: Story) ->
         tell(ledger, story)
         known = [fields for fields in story.deliveries() if fields["event"] != "spoilt"]
         check_sums(ledger, PlainRecount(known, lead_key))
+
+
+@pytest.mark.parametrize("basis", list(Basis))
+@pytest.mark.parametrize("group", [None, *Group])
+@pytest.mark.parametrize("campaigns", [None, [1], [1, 2]])
+@pytest.mark.parametrize("length", [QUARTER_MS, QUARTERS_PER_DAY * QUARTER_MS])
+def test_buckets_of_equal_length_hold_what_they_hold_beside_another(
+    ledger: LedgerUnderTest, length: int, campaigns: list[int] | None, group: Group | None, basis: Basis
+) -> None:
+    ledger.each(*HISTORY)
+    first = ms("09:00") // length * length
+    edges = [first + place * length for place in range(7)]
+    equal = read(ledger, edges, OBSERVED, campaigns, group, basis)
+    beside = read(ledger, [*edges, edges[-1] + 2 * length], OBSERVED, campaigns, group, basis)
+    assert equal
+    assert equal == [row for row in beside if row.bucket is None or row.bucket < 6]
+
+
+@pytest.mark.parametrize("length", [QUARTER_MS, QUARTERS_PER_DAY * QUARTER_MS])
+def test_buckets_as_long_as_a_row_are_read_in_one_go(ledger: LedgerUnderTest, length: int) -> None:
+    first = ms("09:00") // length * length
+    statements: list[str] = []
+    ledger.conn.set_trace_callback(statements.append)
+    for count in (2, 50):
+        edges = [first + place * length for place in range(count)]
+        list(series(ledger.conn, SeriesQuery(edges, ("sent", "bounced"), [1])))
+    assert len(statements) == 2

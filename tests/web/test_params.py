@@ -8,6 +8,7 @@ import pytest
 
 from receiver.errors import InvalidParameterError
 from receiver.figures import OBSERVED, RATES
+from receiver.web.paging import decode_cursor, encode_cursor
 from receiver.web.params import (
     SORTS,
     CampaignsParams,
@@ -18,8 +19,6 @@ from receiver.web.params import (
     QuarantineParams,
     RetryBody,
     SeriesParams,
-    decode_cursor,
-    encode_cursor,
     parse_json,
     parse_query,
 )

@@ -43,6 +43,7 @@ def test_uvicorn_still_has_what_the_protocol_overrides_and_uses() -> None:
             "message_event",
             "response_complete",
             "response_started",
+            "transport",
         ),
         FlowControl: ("pause_reading", "resume_reading"),
         ServerState: ("default_headers", "total_requests"),

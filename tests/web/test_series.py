@@ -140,6 +140,8 @@ async def test_by_send_replies_to_nothing_come_last_without_a_time(told: Api) ->
     grouped = await rows(told, "from=2025-06-11&to=now&basis=send&group_by=campaign")
     assert only(grouped, "time", "campaign_id", "replied")[2:] == [(None, "b", 1)]
     assert len(await rows(told, "from=2025-06-11&to=now&basis=send&campaign_id=a")) == 1
+    elsewhere = await rows(told, "from=2025-05-01&to=2025-05-02&basis=send&group_by=campaign")
+    assert only(elsewhere, "time", "campaign_id", "replied") == [(None, "b", 1)]
 
 
 async def test_starts_have_no_send(told: Api) -> None:

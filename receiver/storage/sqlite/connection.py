@@ -4,7 +4,6 @@ import contextlib
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -137,17 +136,24 @@ def checkpoint_often(conn: sqlite3.Connection, often: bool) -> None:
     _set(conn, "wal_autocheckpoint", pages, pages)
 
 
-@contextlib.contextmanager
-def one_moment(conn: sqlite3.Connection) -> Iterator[None]:
+def one_moment(conn: sqlite3.Connection) -> contextlib.AbstractContextManager[None]:
     """All reads inside see the database as of one moment; within a transaction they do already."""
-    if conn.in_transaction:
-        yield
-        return
-    conn.execute("BEGIN")
-    try:
-        yield
-    finally:
-        _leave(conn)
+    return contextlib.nullcontext() if conn.in_transaction else _Moment(conn)
+
+
+class _Moment:
+    """A reading transaction. As a generator it would take as long as a small answer's own statement."""
+
+    __slots__ = ("_conn",)
+
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self._conn = conn
+
+    def __enter__(self) -> None:
+        self._conn.execute("BEGIN")
+
+    def __exit__(self, *_: object) -> None:
+        _leave(self._conn)
 
 
 def _leave(conn: sqlite3.Connection) -> None:

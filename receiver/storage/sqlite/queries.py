@@ -32,6 +32,7 @@ class Queries:
         self._values: dict[tuple[str, str], str] = {}
         self._narrowed: dict[tuple[str, frozenset[str], bool], str] = {}
         self._by_days: dict[str, str] = {}
+        self._by_quarter: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> str:
         return self._texts[name]
@@ -64,6 +65,16 @@ class Queries:
         found = self._by_days.get(text)
         if found is None:
             found = self._by_days[text] = _SERIES.sub("days", text)
+        return found
+
+    def by_quarter(self, text: str) -> str:
+        """A query of this file, as one of the above gives it, with one row for each quarter, which comes first."""
+        found = self._by_quarter.get(text)
+        if found is None:
+            selected = text.replace("SELECT ", "SELECT quarter, ", 1)
+            grouped = selected.replace("GROUP BY ", "GROUP BY quarter, ")
+            found = grouped if grouped != selected else f"{selected}\nGROUP BY quarter"
+            self._by_quarter[text] = found
         return found
 
     def with_value(self, name: str, column: str) -> str:

@@ -1,9 +1,9 @@
 """The queries behind the answers: functions over a reading connection that return plain rows."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from receiver.events import AHEAD_MAX_MS, Kind, message_key
 from receiver.leadterra.payloads import message_id_of
@@ -40,6 +40,58 @@ class CampaignFilter:
     after_id: str | None = None
 
 
+class CampaignRow(NamedTuple):
+    """A campaign with its figures, in the order of the query's columns; times in epoch milliseconds.
+
+    `sent_before` is None where Leadterra never answered for it; `place` is its sort value, for the cursor.
+    """
+
+    id: int
+    campaign_id: str
+    name: str | None
+    first_event_at: int | None
+    last_event_at: int | None
+    started_at: int | None
+    last_started_at: int | None
+    status: str
+    failure: str | None
+    sent_before: int | None
+    sent: int | None
+    attempted: int | None
+    accepted: int | None
+    contacted: int | None
+    bounced: int | None
+    bounced_hard: int | None
+    bounced_soft: int | None
+    replies: int | None
+    replied: int | None
+    replied_human: int | None
+    starts: int | None
+    place: float | None
+
+    @property
+    def observed(self) -> dict[str, int | None]:
+        """The figures by their names, in the order of answers."""
+        return {
+            "sent": self.sent,
+            "attempted": self.attempted,
+            "accepted": self.accepted,
+            "contacted": self.contacted,
+            "bounced": self.bounced,
+            "bounced_hard": self.bounced_hard,
+            "bounced_soft": self.bounced_soft,
+            "replies": self.replies,
+            "replied": self.replied,
+            "replied_human": self.replied_human,
+            "starts": self.starts,
+        }
+
+    @property
+    def was_answered_for(self) -> bool:
+        """Whether Leadterra ever gave its counters."""
+        return self.sent_before is not None
+
+
 @dataclass(frozen=True, slots=True)
 class EventFilter:
     """Which events, newest first, before which one; `campaign` by number, times in epoch milliseconds, half-open."""
@@ -53,19 +105,24 @@ class EventFilter:
     before: int | None = None
 
 
-def campaign(conn: sqlite3.Connection, campaign_id: str) -> Row | None:
-    row: Row | None = conn.execute(_sql("campaign"), {"campaign_id": campaign_id}).fetchone()
-    return row
+def campaign(conn: sqlite3.Connection, campaign_id: str) -> CampaignRow | None:
+    return next(_campaign_rows(conn, _sql("campaign"), {"campaign_id": campaign_id}), None)
 
 
-def campaigns(conn: sqlite3.Connection, wanted: CampaignFilter) -> list[Row]:
-    """A page of campaigns; `place` in each row is its sort value, for the cursor."""
+def campaigns(conn: sqlite3.Connection, wanted: CampaignFilter) -> list[CampaignRow]:
+    """A page of campaigns."""
     values = {field: getattr(wanted, field) for field in CampaignFilter.__dataclass_fields__}
     if wanted.sort == "campaign_id":
         text = _sql("campaigns_by_id")
     else:
         text = queries("reads.sql").with_value("campaigns_by_value", wanted.sort)
-    return conn.execute(text, values).fetchall()
+    return list(_campaign_rows(conn, text, values))
+
+
+def _campaign_rows(conn: sqlite3.Connection, text: str, values: Mapping[str, object]) -> Iterator[CampaignRow]:
+    cursor = conn.cursor()
+    cursor.row_factory = None  # a plain tuple is made in half the time, whatever the connection's own rows are
+    return map(CampaignRow._make, cursor.execute(text, values).fetchall())
 
 
 def steps(conn: sqlite3.Connection, campaign_number: int) -> list[Row]:

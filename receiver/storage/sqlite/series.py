@@ -5,11 +5,11 @@ Every function reads with several statements: call it inside one transaction of 
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from receiver.events import STEP_NONE
 from receiver.figures import FIGURES, OBSERVED, QUARTER_MS, QUARTERS_PER_DAY, SHIFTED, UNPLACED_MS
@@ -92,7 +92,10 @@ def series(conn: sqlite3.Connection, wanted: SeriesQuery) -> Iterator[SeriesRow]
 
 
 class _Count:
-    """Answers one series query, bucket by bucket: an index range each, and nothing to sort."""
+    """Answers one series query, bucket by bucket: an index range each, and nothing to sort.
+
+    Of one campaign, buckets as long as a row of their table are read in one go, in the order of its key.
+    """
 
     def __init__(self, conn: sqlite3.Connection, wanted: SeriesQuery) -> None:
         self._conn = conn
@@ -106,10 +109,14 @@ class _Count:
         if numbers is None:
             numbers = _all_campaigns(conn) if wanted.group is Group.CAMPAIGN else [WHOLE_WORKSPACE]
         self._is_one = len(numbers) == 1
+        self._quarters = [edge // QUARTER_MS for edge in wanted.edges]
+        self._row_length = _row_length(self._quarters) if self._is_one else None
+        self._ahead: dict[str, dict[int, list[_Sums]]] = {}
         self._campaigns = numbers[0] if self._is_one else json.dumps(list(numbers))
         sources = (self._source(name, columns) for name, columns in tables.items())
         # Without a sum a query would give every quarter of an hour as a row.
         self._sources = [source for source in sources if source.figures]
+        self._in_one_go = {each.text for each in self._sources if self._row_length in each.row_lengths}
         self._unknown: dict[str, int | None] = {"starts": None} if wanted.basis is Basis.SEND else {}
         self._contacted = json.dumps(self._contacted_parts()) if "contacted" in wanted.figures else None
 
@@ -122,29 +129,34 @@ class _Count:
         groups: dict[int | None, dict[str, int]] = {}
         values: dict[str, object] = {"campaigns": self._campaigns}
         for source in self._sources:
-            self._add(groups, source, values, first, last)
+            in_one_go = bucket is not None and source.text in self._in_one_go
+            found = self._row(source, first) if in_one_go else self._read(source, values, first, last)
+            _add(groups, source.figures, found)
         if self._contacted is not None:
             values = {"parts": self._contacted, "group": self._wanted.group}
-            self._add(groups, _Source(self._sql["contacted"], ["contacted"]), values, first, last)
+            source = _Source(self._sql["contacted"], ["contacted"])
+            _add(groups, source.figures, self._read(source, values, first, last))
         for group in sorted(groups, key=lambda number: number or 0):
             counted: Mapping[str, int | None] = {**groups[group], **self._unknown}
             row = tuple([counted.get(name, 0) for name in self._wanted.figures])
             if any(row):
                 yield SeriesRow(bucket, self._shown(group), row)
 
-    def _add(
-        self,
-        groups: dict[int | None, dict[str, int]],
-        source: "_Source",
-        values: Mapping[str, object],
-        first: int,
-        last: int,
-    ) -> None:
+    def _read(self, source: "_Source", values: Mapping[str, object], first: int, last: int) -> Iterator["_Sums"]:
         for text, begin, end in source.parts(self._sql, first, last):
-            for group, *sums in self._conn.execute(text, {**values, "first": begin, "last": end}):
-                held = groups.setdefault(group, {})
-                for name, value in zip(source.figures, sums, strict=True):
-                    held[name] = held.get(name, 0) + (value or 0)
+            yield from self._conn.execute(text, {**values, "first": begin, "last": end})
+
+    def _row(self, source: "_Source", first: int) -> "Iterable[_Sums]":
+        ahead = self._ahead.get(source.text)
+        if ahead is None:
+            text = self._sql.by_quarter(source.text)
+            if self._row_length == QUARTERS_PER_DAY:
+                text = self._sql.by_days(text)
+            span = {"campaigns": self._campaigns, "first": self._quarters[0], "last": self._quarters[-1]}
+            ahead = self._ahead[source.text] = {}
+            for quarter, *sums in self._conn.execute(text, span):
+                ahead.setdefault(quarter, []).append(sums)
+        return ahead.get(first, ())
 
     def _shown(self, group: int | None) -> int | None:
         return step_in(group) if self._wanted.group is Group.STEP and group is not None else group
@@ -158,6 +170,28 @@ class _Count:
         return [(campaign, step, 1) for campaign, step in self._conn.execute(self._sql["lowest_steps"], values)]
 
 
+# A group and its sums, as a query gives them.
+_Sums = Sequence[Any]
+
+
+def _add(groups: dict[int | None, dict[str, int]], figures: Sequence[str], found: Iterable[_Sums]) -> None:
+    for group, *sums in found:
+        held = groups.get(group)
+        if held is None:
+            groups[group] = {name: value or 0 for name, value in zip(figures, sums, strict=True)}
+            continue
+        for name, value in zip(figures, sums, strict=True):
+            held[name] = held.get(name, 0) + (value or 0)
+
+
+def _row_length(quarters: Sequence[int]) -> int | None:
+    """How many quarters of an hour every bucket has, where that is what a row of a table has."""
+    for length in (QUARTERS_PER_DAY, 1):
+        if quarters[0] % length == 0 and all(last - first == length for first, last in pairwise(quarters)):
+            return length
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """A query over quarters of an hour, and the figures that it gives after the group."""
@@ -165,6 +199,11 @@ class _Source:
     text: str
     figures: Sequence[str]
     has_days: bool = True
+
+    @property
+    def row_lengths(self) -> tuple[int, ...]:
+        """How many quarters a row of its tables stands for."""
+        return (1, QUARTERS_PER_DAY) if self.has_days else (1,)
 
     def parts(self, sql: Queries, first: int, last: int) -> Iterator[tuple[str, int, int]]:
         """What to ask for a half-open range: whole days of the days, and what is left at its ends."""

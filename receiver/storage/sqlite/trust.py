@@ -48,6 +48,11 @@ def campaigns_with_life(conn: sqlite3.Connection, from_ms: int, to_ms: int) -> d
     return dict(tuple(row) for row in rows)
 
 
+def campaigns_with_unplaced(conn: sqlite3.Connection) -> dict[int, str]:
+    """Campaigns with replies whose send is not held, which belong to no range."""
+    return dict(tuple(row) for row in conn.execute(_sql("campaigns_with_unplaced")))
+
+
 def steps_of(conn: sqlite3.Connection, campaigns: Numbers) -> list[int]:
     """The known steps in which anything counts, in order."""
     return [row[0] for row in conn.execute(_sql("steps_of"), _listed(campaigns))]

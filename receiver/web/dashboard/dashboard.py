@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -93,7 +92,7 @@ class Dashboard:
         params: PageParams = call.params
         if params.campaign_id is None:
             raise InvalidParameterError("campaign_id", "'campaign_id' is missing; use the id of a campaign.")
-        one = replace(call, path={"campaign_id": params.campaign_id})
+        one = call._replace(path={"campaign_id": params.campaign_id})
         return {"campaign": await self._campaigns.one(one)}
 
     async def _trust(self, call: Call) -> Values:
@@ -101,7 +100,7 @@ class Dashboard:
 
 
 def _asking(call: Call, params: Params) -> Call:
-    return replace(call, params=params)
+    return call._replace(params=params)
 
 
 def _wanted(query: bytes) -> str:

@@ -2,7 +2,7 @@
 
 -- name: campaign
 -- One campaign.
-SELECT * FROM campaign_rows WHERE campaign_id = :campaign_id
+SELECT *, NULL AS place FROM campaign_rows WHERE campaign_id = :campaign_id
 
 -- name: campaigns_by_value
 -- A page of campaigns, sorted by a figure, a rate or a time; nulls last, ties by campaign id.
@@ -41,10 +41,10 @@ WHERE (:status IS NULL OR :status = status)
        OR (place IS NULL) > (:after_place IS NULL)
        OR ((place IS NULL) = (:after_place IS NULL)
            AND (place > :after_place OR (place IS :after_place AND campaign_id > :after_id))))
-ORDER BY place IS NULL, place, campaign_id
+ORDER BY place NULLS LAST, campaign_id
 LIMIT :limit
 ) AS page JOIN campaign_rows ON campaign_rows.id = page.id
-ORDER BY page.place IS NULL, page.place, campaign_rows.campaign_id
+ORDER BY page.place NULLS LAST, campaign_rows.campaign_id
 
 -- name: campaigns_by_id
 -- A page of campaigns, sorted by campaign id.

@@ -27,6 +27,12 @@ SELECT id, campaign_id FROM campaigns
 WHERE last_event_at >= :from AND first_event_at < :to
 ORDER BY campaign_id
 
+-- name: campaigns_with_unplaced
+-- Campaigns with replies whose send is not held.
+SELECT id, campaign_id FROM campaigns
+WHERE EXISTS (SELECT 1 FROM shifts WHERE campaign = campaigns.id AND quarter = 2147483648
+              AND (replies <> 0 OR replied <> 0 OR replied_human <> 0))
+
 -- name: steps_of
 -- The known steps in which something counts.
 SELECT DISTINCT step FROM totals
