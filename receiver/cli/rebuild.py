@@ -15,7 +15,7 @@ from receiver.storage.sqlite.connection import open_for_reading
 from receiver.storage.sqlite.fingerprints import corrections
 from receiver.storage.sqlite.recount import Correction, Progress, correct
 
-_TITLE = "Recounting the ledger"
+_TITLE = "Comparing the figures with the ledger"
 _POLL_S = 0.1
 
 

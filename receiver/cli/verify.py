@@ -22,7 +22,7 @@ def verify(ctx: click.Context, config_path: Path | None, *, as_json: bool) -> No
     """Compare figures, ledger and journal; changes nothing; exit 3 if they differ."""
     settings = load_settings(config_path).settings
     with reading(settings) as conn:
-        figures = watched("Recounting the ledger", lambda progress: corrections(conn, progress))
+        figures = watched("Comparing the figures with the ledger", lambda progress: corrections(conn, progress))
         journal = watched("Reading the journal", lambda progress: check_journal(conn, progress))
     if as_json:
         click.echo(json.dumps(_as_json(figures, journal)))

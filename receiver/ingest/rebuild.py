@@ -49,6 +49,7 @@ class Rebuilding:
     async def close(self) -> None:
         """Stop the present one; nothing is lost but its time."""
         if self._task is not None:
+            self.state.progress.stopped = True  # cancelling interrupts one connection only
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 

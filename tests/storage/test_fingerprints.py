@@ -10,13 +10,12 @@ import pytest
 
 from receiver.events import Message
 from receiver.figures import QUARTER_MS, bounce_bookings, message_bookings, message_shifts
-from receiver.storage.sqlite import fingerprints
 from receiver.storage.sqlite.connection import open_for_reading
 from receiver.storage.sqlite.fingerprints import agree, corrections
 from receiver.storage.sqlite.queries import queries
 from receiver.storage.sqlite.recount import Correction, Progress, StoppedError
 from receiver.storage.sqlite.shapes import message_shapes
-from tests.storage.conftest import LedgerUnderTest, sent
+from tests.storage.conftest import NOW, LedgerUnderTest, sent
 from tests.storage.test_recount import HISTORY, with_baselines
 
 PLACES = ("campaign", "step", "quarter", "minute", "at", "reason", "domain")
@@ -63,6 +62,30 @@ def test_figures_that_have_moved_to_another_place_are_seen(ledger: LedgerUnderTe
     assert agrees(ledger)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(f"INSERT INTO {table} VALUES (1, -1, 1944034, 7{', 0' * 9})" for table in ("series", "days", "shifts")),
+        "INSERT INTO bounces VALUES (1, 1, 1944034, 'x', 'y', 1, 0)",
+        f"INSERT INTO baseline_ledgers VALUES (0, {NOW}, 5, 0, 0, 0, 0)",
+        f"INSERT INTO totals VALUES (77, -1{', 0' * 10}, 5, 0, 0)",
+        "UPDATE totals SET attempted = 4611686018427387904 WHERE step = -1",
+        "UPDATE series SET sent = sent + 2147483647 WHERE campaign = 1",
+        *(
+            f"UPDATE campaigns SET {end}_event_at = {end}_event_at {change} WHERE id = 1"
+            for end in ("first", "last")
+            for change in ("- 1", "+ 1", "- 86400000", "+ 864000000000", "+ NULL")
+        ),
+    ],
+)
+def test_what_no_ledger_could_make_is_seen(ledger: LedgerUnderTest, damage: str) -> None:
+    with_baselines(ledger)
+    ledger.conn.execute(damage)
+    assert not agrees(ledger)
+    assert ledger.repair() > 0
+    assert agrees(ledger)
+
+
 def test_figures_that_were_exchanged_are_seen(ledger: LedgerUnderTest) -> None:
     """Sums by campaign, by step and by time stay the same."""
     ledger.deliver(
@@ -79,7 +102,7 @@ def test_figures_that_were_exchanged_are_seen(ledger: LedgerUnderTest) -> None:
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7])
 def test_chunks_of_any_size_add_up(ledger: LedgerUnderTest, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(fingerprints, "CHUNK_ROWS", chunk)
+    monkeypatch.setattr("receiver.storage.sqlite.recount.CHUNK_ROWS", chunk)
     with_baselines(ledger)
     progress = Progress()
     assert agrees(ledger, progress)
@@ -141,14 +164,39 @@ def test_it_stops_when_it_is_asked_to(ledger: LedgerUnderTest) -> None:
         assert not reader.in_transaction
 
 
-def test_the_side_that_runs_beside_is_stopped_when_the_first_one_fails(ledger: LedgerUnderTest) -> None:
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+@pytest.fixture
+def endless(ledger: LedgerUnderTest) -> Iterator[LedgerUnderTest]:
+    """The figures take for ever to be added up."""
     ledger.deliver(*HISTORY)
+    with pytest.MonkeyPatch.context() as patch:
+        held = "receiver.storage.sqlite.fingerprints._Held.fingerprint"
+        patch.setattr(held, lambda side: side._conn.execute(ENDLESS).fetchone())
+        yield ledger
+
+
+def test_both_sides_stop_when_they_are_asked_to(endless: LedgerUnderTest) -> None:
+    progress = Progress()
+
+    def stop(statement: str) -> None:
+        progress.stopped = "bounces_equal" in statement or progress.stopped
+
+    with closing(open_for_reading(endless.path)) as reader:
+        reader.set_trace_callback(stop)
+        with pytest.raises(StoppedError):
+            agree(reader, progress)
+        assert not reader.in_transaction
+
+
+def test_the_side_that_runs_beside_is_stopped_when_the_first_one_fails(endless: LedgerUnderTest) -> None:
 
     def interrupt(statement: str) -> None:
         if "weigh_plain" in statement:
             reader.interrupt()
 
-    with closing(open_for_reading(ledger.path)) as reader:
+    with closing(open_for_reading(endless.path)) as reader:
         reader.set_trace_callback(interrupt)
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
             agree(reader, Progress())

@@ -1,20 +1,22 @@
 """Tells by fingerprints whether the figures are what the ledger says: a recount groups millions of rows, this adds.
 
 Every coordinate (campaign, step, quarter of an hour, …) and every figure gets a random number, and every figure at
-every place the product of its own. A fingerprint is the sum of all figures so weighed, modulo a prime near 2^31; that
-of the ledger is the sum over its bookings, in whatever order they come. Figures that differ anywhere from the ledger
-differ by a polynomial in the random numbers that is not zero and of degree five at most, which vanishes for at most
-5 in 2^31 draws (Schwartz and Zippel). Every check draws anew, the prime too.
+every place the product of its own. A fingerprint is the sum of all figures so weighed, modulo a prime below 2^31;
+that of the ledger is the sum over its bookings, in whatever order they come. Figures that differ anywhere from the
+ledger differ by a polynomial in the random numbers that is not zero and of degree five at most, which vanishes for at
+most 5 in 2^30 draws (Schwartz and Zippel). Every check draws anew, the prime too: a figure that is wrong by 2^30 or
+more may be so by a multiple of it, for one prime in 25 million.
 """
 
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from itertools import groupby
+from math import isqrt
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -36,21 +38,20 @@ from receiver.reasons import reason_class
 from receiver.storage.sqlite.connection import open_for_reading
 from receiver.storage.sqlite.queries import queries
 from receiver.storage.sqlite.reconciliation import baseline_times
-from receiver.storage.sqlite.recount import CHUNK_ROWS, Correction, Progress, minutes_since, recount
+from receiver.storage.sqlite.recount import Correction, Progress, chunks, minutes_since, recount
 from receiver.storage.sqlite.rollups import WHOLE_CAMPAIGN, WHOLE_WORKSPACE, counts
 from receiver.storage.sqlite.shapes import REPLIED_HUMAN_SHAPE, REPLIED_SHAPE, Shape, message_shapes, other_shapes
 
-_PRIMES = (2147483647, 2147483629, 2147483587, 2147483579, 2147483563, 2147483549, 2147483543, 2147483497)
+_PRIMES_FROM, _PRIMES_UPTO = 2**30, 2**31
 _CACHE_KIB = 32_768
 _REASONS_CACHED = 4096
 _STEPS_CHECKED = 100_000  # of SQLite's virtual machine, between two looks at whether to stop
-# What lies further apart is no time of an event: a recount will tell.
+# What lies further apart is no time of an event, and no minute that is kept: a recount will tell.
 _QUARTERS_MAX = 40 * 366 * QUARTERS_PER_DAY
+_MINUTES_MAX = 400 * 1440
 _NEVER, _EVER = 2**62, -(2**62)
-_TABLES = (
-    *("campaign_weights", "step_weights", "quarter_weights", "minute_weights"),
-    *("shapes", "bounced", "replied", "expected_bounces"),
-)
+_WEIGHTS = ("campaign_weights", "step_weights", "quarter_weights", "minute_weights")
+_GATHERED = ("shapes", "bounced", "replied", "expected_bounces", "bookings")
 
 
 def corrections(conn: sqlite3.Connection, progress: Progress) -> Correction:
@@ -66,6 +67,7 @@ def agree(conn: sqlite3.Connection, progress: Progress) -> bool:
     seed = os.urandom(32)
     over = threading.Event()
     with closing(_beside(conn)) as beside, _together(conn, beside), ThreadPoolExecutor(1) as pool:
+        conn.set_progress_handler(lambda: progress.stopped, _STEPS_CHECKED)
         beside.set_progress_handler(lambda: over.is_set() or progress.stopped, _STEPS_CHECKED)
         try:
             held = pool.submit(lambda: _Held(beside, seed).fingerprint())
@@ -76,6 +78,7 @@ def agree(conn: sqlite3.Connection, progress: Progress) -> bool:
             raise
         finally:
             over.set()
+            conn.set_progress_handler(None, 0)
 
 
 def _beside(conn: sqlite3.Connection) -> sqlite3.Connection:
@@ -86,16 +89,11 @@ def _beside(conn: sqlite3.Connection) -> sqlite3.Connection:
 
 @contextmanager
 def _together(*conns: sqlite3.Connection) -> Iterator[None]:
-    """One snapshot on both connections, and temporary tables that are gone after it."""
-    sql = queries("fingerprints.sql")
+    """One snapshot on both connections; temporary tables that are made in it are gone after it."""
     caches = [conn.execute("PRAGMA cache_size").fetchone()[0] for conn in conns]
     for conn in conns:
-        conn.create_function("reason_class", 1, lru_cache(_REASONS_CACHED)(_reason_class), deterministic=True)
         for schema in ("main", "temp"):
             conn.execute(f"PRAGMA {schema}.cache_size = -{_CACHE_KIB}")
-        _drop(conn)
-        for name in (*_TABLES, "bookings"):
-            conn.execute(sql[f"create_{name}"])
     try:
         _begin(*conns)
         yield
@@ -103,15 +101,7 @@ def _together(*conns: sqlite3.Connection) -> Iterator[None]:
         for conn, cache in zip(conns, caches, strict=True):
             if conn.in_transaction:
                 conn.execute("ROLLBACK")
-            _drop(conn)
-            conn.create_function("reason_class", 1, None)
             conn.execute(f"PRAGMA main.cache_size = {cache}")
-
-
-def _drop(conn: sqlite3.Connection) -> None:
-    conn.execute("DROP VIEW IF EXISTS temp.bookings")
-    for name in _TABLES:
-        conn.execute(f"DROP TABLE IF EXISTS temp.{name}")
 
 
 def _begin(first: sqlite3.Connection, second: sqlite3.Connection) -> None:
@@ -139,7 +129,7 @@ class _Side:
         self._conn = conn
         self._sql = queries("fingerprints.sql")
         self._random = Random(seed)  # noqa: S311 # both sides have to draw the same; the seed is the system's
-        self._prime = self._random.choice(_PRIMES)
+        self._prime = self._draw_prime()
         self._minutes_since = minutes_since(conn)
         self._figures = {name: self._draw() for name in FIGURES}
         self._shifted = {name: self._draw() for name in SHIFTED}
@@ -148,9 +138,21 @@ class _Side:
         self._days = self._draw()
         self._campaigns: set[int] = set()  # with a span
         self._sound = True
+        self._make(*_WEIGHTS)
         self._put_campaigns()
         self._put_steps()
         self._put_times()
+
+    def _draw_prime(self) -> int:
+        """One of 50 million: a difference that is a multiple of it would be overlooked; it has at most two such."""
+        while True:
+            number = self._random.randrange(_PRIMES_FROM + 1, _PRIMES_UPTO, 2)
+            if all(number % divisor for divisor in range(3, isqrt(number) + 1, 2)):
+                return number
+
+    def _make(self, *tables: str) -> None:
+        for table in tables:
+            self._rows(f"create_{table}")
 
     def _draw(self) -> int:
         return self._random.randrange(self._prime)
@@ -173,15 +175,15 @@ class _Side:
                 self._campaigns.add(campaign)
             moments = (early_at, self._draw(), late_at, self._draw())
             rows.append((campaign, own, (own + whole) % self._prime, *span, *moments))
-        self._insert("campaign_weights", 9, rows)
+        self._put("put_campaign_weights", rows)
 
     def _put_steps(self) -> None:
         whole = self._draw()
-        rows = [(WHOLE_CAMPAIGN, 0, whole, 0)]
+        rows = [(WHOLE_CAMPAIGN, self._draw(), whole, 2 * whole % self._prime)]  # no ledger has it as a step
         for (step,) in self._rows("steps"):
             own, total = self._draw(), self._draw()
             rows.append((step, own, total, (total + whole) % self._prime))
-        self._insert("step_weights", 4, rows)
+        self._put("put_step_weights", rows)
 
     def _put_times(self) -> None:
         """Quarters of an hour and minutes, from the day of the first event to the last."""
@@ -189,13 +191,13 @@ class _Side:
         if first is None:
             return
         first -= first % QUARTERS_PER_DAY
-        if last - first > _QUARTERS_MAX:
-            self._sound = False
-            return
-        self._insert("quarter_weights", 4, self._quarters(first, last))
         per_quarter = QUARTER_MS // MINUTE_MS
         minutes = range(max(self._minutes_since, first * per_quarter), (last + 1) * per_quarter)
-        self._insert("minute_weights", 2, ((minute, self._draw()) for minute in minutes))
+        if last - first > _QUARTERS_MAX or len(minutes) > _MINUTES_MAX:
+            self._sound = False
+            return
+        self._put("put_quarter_weights", self._quarters(first, last))
+        self._put("put_minute_weights", ((minute, self._draw()) for minute in minutes))
 
     def _quarters(self, first: int, last: int) -> Iterator[tuple[int, ...]]:
         day = 0
@@ -204,7 +206,8 @@ class _Side:
             if quarter % QUARTERS_PER_DAY == 0:
                 day = own * self._days % self._prime
             yield quarter, own, day, (own + day) % self._prime
-        yield UNPLACED_MS // QUARTER_MS, self._draw(), 0, 0
+        unplaced = self._draw()
+        yield UNPLACED_MS // QUARTER_MS, unplaced, 0, unplaced
 
     def _rows(self, name: str, **values: object) -> sqlite3.Cursor:
         return self._conn.execute(self._sql[name], values)
@@ -212,8 +215,8 @@ class _Side:
     def _one(self, name: str, **values: object) -> Any:
         return self._rows(name, **values).fetchone()
 
-    def _insert(self, table: str, columns: int, rows: Iterable[tuple[object, ...]]) -> None:
-        self._conn.executemany(f"INSERT INTO temp.{table} VALUES ({','.join('?' * columns)})", rows)
+    def _put(self, name: str, rows: Iterable[tuple[object, ...]]) -> None:
+        self._conn.executemany(self._sql[name], rows)
 
 
 class _Held(_Side):
@@ -247,6 +250,8 @@ class _Told(_Side):
         self._sum = 0
         self._first: set[int | None] = set()
         self._last: set[int | None] = set()
+        self._make(*_GATHERED)
+        conn.create_function("reason_class", 1, lru_cache(_REASONS_CACHED)(_reason_class), deterministic=True)
         self._put_shapes()
 
     def fingerprint(self) -> int | None:
@@ -255,7 +260,8 @@ class _Told(_Side):
             return None
         self._progress.total = self._one("ledger_estimated")[0]
         rows = self._weigh_messages() + self._one("other_rows")[0]
-        self._insert("replied", 5, self._replied())
+        with closing(self._replied()) as replied:
+            self._put("gather_replied", replied)
         horizon = self._minutes_since * MINUTE_MS
         made = self._one("bookings_made")[0]
         self._take(made, self._one("weigh_bookings", prime=self._prime, horizon=horizon), 1, 1)
@@ -266,11 +272,11 @@ class _Told(_Side):
 
     def _put_shapes(self) -> None:
         shapes = [*message_shapes(), *other_shapes()]
-        self._insert("shapes", 9, (self._weighed(shape) for shape in shapes))
+        self._put("put_shape", (self._weighed(shape) for shape in shapes))
 
     def _weighed(self, shape: Shape) -> tuple[int, ...]:
         return (
-            *(shape.number, shape.place, shape.own),
+            *(shape.number, shape.place, shape.is_event),
             self._weigh(shape.figures, self._figures),
             self._weigh(shape.shifted, self._shifted),
             self._weigh(shape.shifted[-2:], self._unsent),
@@ -283,23 +289,16 @@ class _Told(_Side):
 
     def _weigh_messages(self) -> int:
         """Plain sends are added up, all else is put aside; how many messages there are."""
-        rows, after = 0, b""
-        last = self._conn.execute(queries("recount.sql")["last_key"]).fetchone()[0]
+        rows = 0
         horizon = self._minutes_since * MINUTE_MS
         plain, in_minutes = self._weigh(SENT, self._figures), self._weigh(counts(SENT), self._minutes)
-        while last is not None and after < last:
-            values = {"after": after, "rows": CHUNK_ROWS - 1}
-            row = self._conn.execute(queries("recount.sql")["chunk_end"], values).fetchone()
-            upto = last if row is None else row[0]
-            chunk = {"after": after, "upto": upto}
-            count = CHUNK_ROWS if row is not None else self._one("rows_after", after=after)[0]
+        for chunk, count in chunks(self._conn):
             special = self._rows("gather_bounced", **chunk).rowcount + self._one("waiting", **chunk)[0]
             found = self._one("weigh_plain", **chunk, prime=self._prime, horizon=horizon)
             self._take(count - special, found, plain, in_minutes)
             rows += count
             self._progress.done = rows
             self._progress.check()
-            after = upto
         return rows
 
     def _take(self, expected: int, found: Sequence[Any], figures: int, minutes: int) -> None:
@@ -310,13 +309,14 @@ class _Told(_Side):
         self._last.update(orjson.loads(last))
         self._sound = self._sound and placed == expected and None not in self._first and None not in self._last
 
-    def _replied(self) -> Iterator[tuple[object, ...]]:
-        rows = self._conn.execute(queries("recount.sql")["replies_by_lead"])
-        for (campaign, _), group in groupby(rows, key=lambda row: (row[0], row[1])):
-            firsts = first_replies([tuple(row)[2:] for row in group])
-            for shape, reply in zip((REPLIED_SHAPE, REPLIED_HUMAN_SHAPE), firsts, strict=True):
-                if reply is not None:
-                    yield campaign, reply.step, reply.at, reply.sent_at, shape
+    def _replied(self) -> Generator[tuple[object, ...], None, None]:
+        # Closed also where storing them fails: while it is open no table can be dropped.
+        with closing(self._conn.execute(queries("recount.sql")["replies_by_lead"])) as rows:
+            for (campaign, _), group in groupby(rows, key=lambda row: (row[0], row[1])):
+                firsts = first_replies([tuple(row)[2:] for row in group])
+                for shape, reply in zip((REPLIED_SHAPE, REPLIED_HUMAN_SHAPE), firsts, strict=True):
+                    if reply is not None:
+                        yield campaign, reply.step, reply.at, reply.sent_at, shape
 
     def _bounces_equal(self) -> bool:
         self._rows("expect_bounces")

@@ -37,7 +37,7 @@ class Shape:
 
     number: int
     place: int
-    own: bool  # whether it is the time of an event
+    is_event: bool
     figures: Row
     shifted: Row
     bounced: Row  # hard, soft

@@ -5,8 +5,8 @@
 -- With what the campaign's events are held against: its span, and the moments of its first snapshot.
 CREATE TEMP TABLE campaign_weights (
     id INTEGER PRIMARY KEY,
-    own INTEGER NOT NULL,
-    both INTEGER NOT NULL, -- of the campaign and of the workspace
+    alone INTEGER NOT NULL,
+    with_workspace INTEGER NOT NULL,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
     early_at INTEGER, early INTEGER NOT NULL,
@@ -14,15 +14,15 @@ CREATE TEMP TABLE campaign_weights (
 )
 
 -- name: create_step_weights
--- Of steps, of those of totals among them (-1 is the whole campaign), and of a step with the whole campaign.
+-- Of steps over time, in totals, and there with the whole campaign, which is step -1.
 CREATE TEMP TABLE step_weights (
-    id INTEGER PRIMARY KEY, step INTEGER NOT NULL, total INTEGER NOT NULL, totals INTEGER NOT NULL
+    id INTEGER PRIMARY KEY, step INTEGER NOT NULL, in_totals INTEGER NOT NULL, with_campaign INTEGER NOT NULL
 )
 
 -- name: create_quarter_weights
 -- Of quarters of an hour, of the days in which they lie, and of both.
 CREATE TEMP TABLE quarter_weights (
-    id INTEGER PRIMARY KEY, quarter INTEGER NOT NULL, day INTEGER NOT NULL, both INTEGER NOT NULL
+    id INTEGER PRIMARY KEY, quarter INTEGER NOT NULL, day INTEGER NOT NULL, with_day INTEGER NOT NULL
 )
 
 -- name: create_minute_weights
@@ -34,7 +34,7 @@ CREATE TEMP TABLE minute_weights (id INTEGER PRIMARY KEY, minute INTEGER NOT NUL
 CREATE TEMP TABLE shapes (
     shape INTEGER NOT NULL,
     place INTEGER NOT NULL, -- which of the row's times
-    own INTEGER NOT NULL, -- 1 for the time of an event, 0 for that of the send that it answers
+    is_event INTEGER NOT NULL, -- 0 at the send that a reply answers
     figures INTEGER NOT NULL,
     shifts INTEGER NOT NULL,
     unsent INTEGER NOT NULL,
@@ -88,23 +88,19 @@ SELECT count(*) FROM sqlite_schema
 
 -- name: ledger_estimated
 -- About how many rows the ledger has, as the figures say: for who watches.
-SELECT coalesce(sum(attempted + replies + starts), 0) FROM totals WHERE step = -1
+SELECT CAST(max(total(attempted) + total(replies) + total(starts), 0) AS INTEGER) FROM totals WHERE step = -1
 
 -- name: campaigns
 -- Campaigns and their spans; one that is about to be measured has any span.
-SELECT id, span_removals > 0 AS measured, first_event_at, last_event_at FROM campaigns
+SELECT id, span_removals <> 0 AS measured, first_event_at, last_event_at FROM campaigns ORDER BY id
 
 -- name: steps
 -- Steps that have figures.
-SELECT DISTINCT step FROM totals WHERE step >= 0
+SELECT DISTINCT step FROM totals WHERE step >= 0 ORDER BY step
 
 -- name: quarters
 -- From when until when there are events: some, a soft bounce after a hard one, are in no figure.
 SELECT min(first_event_at) / 900000, max(last_event_at) / 900000 FROM campaigns
-
--- name: rows_after
--- Messages after a key.
-SELECT count(*) FROM messages WHERE key > :after
 
 -- name: waiting
 -- Messages whose campaign is not known count nowhere.
@@ -120,9 +116,9 @@ SELECT (SELECT count(*) FROM replies) + (SELECT count(*) FROM starts)
 -- held of campaigns' first snapshots; campaigns of which one is the first event, or the last, and null where one lies
 -- outside its campaign's span.
 SELECT count(*),
-       sum(campaigns.both * ((quarters.both * steps.step + totals) % :prime) % :prime),
+       sum(with_workspace * ((with_day * steps.step + with_campaign) % :prime) % :prime),
        sum(CASE WHEN sent_at >= :horizon THEN
-           campaigns.both * (SELECT minute FROM minute_weights WHERE id = sent_at / 60000) % :prime END),
+           with_workspace * (SELECT minute FROM minute_weights WHERE id = sent_at / 60000) % :prime END),
        sum(CASE WHEN sent_at <= late_at THEN late + CASE WHEN sent_at <= early_at THEN early ELSE 0 END END),
        json_group_array(CASE WHEN sent_at = first THEN campaign END) FILTER (WHERE sent_at <= first),
        json_group_array(CASE WHEN sent_at = last THEN campaign END) FILTER (WHERE sent_at >= last)
@@ -147,18 +143,38 @@ WHERE key > :after AND key <= :upto AND campaign IS NOT NULL AND (soft_at IS NOT
 -- A lead's first reply, or first human reply.
 INSERT INTO replied VALUES (?, ?, ?, ?, ?)
 
+-- name: put_campaign_weights
+-- One campaign, or the workspace.
+INSERT INTO campaign_weights VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: put_step_weights
+-- One step.
+INSERT INTO step_weights VALUES (?, ?, ?, ?)
+
+-- name: put_quarter_weights
+-- One quarter of an hour.
+INSERT INTO quarter_weights VALUES (?, ?, ?, ?)
+
+-- name: put_minute_weights
+-- One minute.
+INSERT INTO minute_weights VALUES (?, ?)
+
+-- name: put_shape
+-- One shape at one of its places.
+INSERT INTO shapes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+
 -- name: weigh_bookings
 -- The same of all other bookings, whole: their figures are in the weights of their shapes.
 SELECT count(*),
-       sum(campaigns.both * (
+       sum(with_workspace * (
                ((quarter * ((figures + shifts) % :prime) + day * figures) % :prime * steps.step
-                + totals * ((figures + unsent) % :prime)) % :prime) % :prime),
+                + with_campaign * ((figures + unsent) % :prime)) % :prime) % :prime),
        sum(CASE WHEN minutes > 0 AND at >= :horizon THEN
-           campaigns.both * (SELECT minute FROM minute_weights WHERE id = at / 60000) % :prime * minutes % :prime END),
+           with_workspace * (SELECT minute FROM minute_weights WHERE id = at / 60000) % :prime * minutes % :prime END),
        sum(CASE WHEN minutes > 0 AND at <= late_at THEN
            (late + CASE WHEN at <= early_at THEN early ELSE 0 END) % :prime * minutes % :prime END),
-       json_group_array(CASE WHEN at = first THEN campaign END) FILTER (WHERE bookings.own AND at <= first),
-       json_group_array(CASE WHEN at = last THEN campaign END) FILTER (WHERE bookings.own AND at >= last)
+       json_group_array(CASE WHEN at = first THEN campaign END) FILTER (WHERE is_event AND at <= first),
+       json_group_array(CASE WHEN at = last THEN campaign END) FILTER (WHERE is_event AND at >= last)
 FROM bookings
 CROSS JOIN campaign_weights AS campaigns ON campaigns.id = campaign
 CROSS JOIN step_weights AS steps ON steps.id = bookings.step
@@ -186,7 +202,7 @@ WHERE should.bounced_hard <> 0 OR should.bounced_soft <> 0
 
 -- name: weigh_series
 -- The figures of quarters of an hour, weighed; whether every place has a weight, but for those of rows of zeros.
-SELECT sum(own * quarter_weights.quarter % :prime * step_weights.step % :prime * ((
+SELECT sum(alone * quarter_weights.quarter % :prime * step_weights.step % :prime * ((
                sent * :sent + attempted * :attempted + accepted * :accepted + bounced * :bounced
                + bounced_hard * :bounced_hard + bounced_soft * :bounced_soft + replies * :replies
                + replied * :replied + replied_human * :replied_human + starts * :starts) % :prime) % :prime),
@@ -204,7 +220,7 @@ CROSS JOIN quarter_weights ON quarter_weights.id = held.quarter
 
 -- name: weigh_shifts
 -- What books at the send.
-SELECT sum(own * quarter_weights.quarter % :prime * step_weights.step % :prime * ((
+SELECT sum(alone * quarter_weights.quarter % :prime * step_weights.step % :prime * ((
                attempted * :attempted + accepted * :accepted + bounced * :bounced
                + bounced_hard * :bounced_hard + bounced_soft * :bounced_soft + replies * :replies
                + replied * :replied + replied_human * :replied_human + bounced_unsent * :bounced_unsent
@@ -223,7 +239,7 @@ CROSS JOIN quarter_weights ON quarter_weights.id = held.quarter
 
 -- name: weigh_totals
 -- Campaigns and their steps; `contacted` is a function of them.
-SELECT sum(both * total % :prime * ((
+SELECT sum(with_workspace * in_totals % :prime * ((
                sent * :sent + attempted * :attempted + accepted * :accepted + bounced * :bounced
                + bounced_hard * :bounced_hard + bounced_soft * :bounced_soft + replies * :replies
                + replied * :replied + replied_human * :replied_human + starts * :starts
@@ -231,7 +247,7 @@ SELECT sum(both * total % :prime * ((
        (count(*) = (SELECT count(*) FROM totals) OR NOT EXISTS (
            SELECT 1 FROM totals
            WHERE (sent | attempted | accepted | bounced | bounced_hard | bounced_soft | replies | replied
-                  | replied_human | starts | bounced_unsent | bounced_hard_unsent) <> 0
+                  | replied_human | starts | bounced_unsent | bounced_hard_unsent | (step = -1) * contacted) <> 0
                  AND NOT (campaign IN (SELECT id FROM campaign_weights)
                           AND step IN (SELECT id FROM step_weights))))
        AND NOT coalesce(sum(held.step = -1 AND contacted <> coalesce((
@@ -244,7 +260,7 @@ CROSS JOIN step_weights ON step_weights.id = held.step
 
 -- name: weigh_minutes
 -- As far back as minutes are kept.
-SELECT sum(both * minute_weights.minute % :prime * ((
+SELECT sum(with_workspace * minute_weights.minute % :prime * ((
                sent * :sent + bounced * :bounced + bounced_soft * :bounced_soft + replied * :replied
                + replied_human * :replied_human) % :prime) % :prime),
        (count(*) = (SELECT count(*) FROM minutes WHERE minute >= :horizon_minute) OR NOT EXISTS (
@@ -262,5 +278,7 @@ WHERE held.minute >= :horizon_minute
 SELECT sum(CASE at WHEN early_at THEN early ELSE late END * ((
                sent * :sent + bounced * :bounced + bounced_soft * :bounced_soft + replied * :replied
                + replied_human * :replied_human) % :prime) % :prime),
-       count(*) = (SELECT count(*) FROM baseline_ledgers)
+       count(*) = (SELECT count(*) FROM baseline_ledgers
+                   WHERE campaign > 0 OR (sent | bounced | bounced_soft | replied | replied_human) <> 0)
 FROM baseline_ledgers CROSS JOIN campaign_weights ON campaign_weights.id = campaign
+WHERE campaign > 0
