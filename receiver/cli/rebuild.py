@@ -12,9 +12,10 @@ from receiver.cli.options import EXIT_DRIFT, config_option, json_option, load_se
 from receiver.cli.progress import ProgressView, watched
 from receiver.errors import CommandError
 from receiver.storage.sqlite.connection import open_for_reading
-from receiver.storage.sqlite.recount import Correction, Progress, correct, recount
+from receiver.storage.sqlite.fingerprints import corrections
+from receiver.storage.sqlite.recount import Correction, Progress, correct
 
-_TITLE = "Recounting the ledger"
+_TITLE = "Comparing the figures with the ledger"
 _POLL_S = 0.1
 
 
@@ -40,7 +41,7 @@ def _by_ourselves(owner: Owner) -> tuple[int, int]:
     def work(progress: Progress) -> Correction:
         conn = open_for_reading(owner.path)
         try:
-            return recount(conn, progress)
+            return corrections(conn, progress)
         finally:
             counted.total = progress.total
             conn.close()

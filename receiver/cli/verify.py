@@ -8,7 +8,8 @@ import click
 from receiver.cli.database import reading
 from receiver.cli.options import EXIT_DRIFT, config_option, json_option, load_settings
 from receiver.cli.progress import watched
-from receiver.storage.sqlite.recount import Correction, recount
+from receiver.storage.sqlite.fingerprints import corrections
+from receiver.storage.sqlite.recount import Correction
 from receiver.storage.sqlite.verify import JournalCheck, check_journal
 from receiver.web.times import rfc3339
 
@@ -21,7 +22,7 @@ def verify(ctx: click.Context, config_path: Path | None, *, as_json: bool) -> No
     """Compare figures, ledger and journal; changes nothing; exit 3 if they differ."""
     settings = load_settings(config_path).settings
     with reading(settings) as conn:
-        figures = watched("Recounting the ledger", lambda progress: recount(conn, progress))
+        figures = watched("Comparing the figures with the ledger", lambda progress: corrections(conn, progress))
         journal = watched("Reading the journal", lambda progress: check_journal(conn, progress))
     if as_json:
         click.echo(json.dumps(_as_json(figures, journal)))

@@ -10,7 +10,8 @@ import structlog
 from receiver.clock import Clock
 from receiver.ingest.writer import Writer
 from receiver.storage.sqlite.connection import open_for_analysis
-from receiver.storage.sqlite.recount import Progress, recount
+from receiver.storage.sqlite.fingerprints import corrections
+from receiver.storage.sqlite.recount import Progress
 from receiver.storage.sqlite.store import Store
 from receiver.storage.sqlite.threads import connect_to_read
 
@@ -48,6 +49,7 @@ class Rebuilding:
     async def close(self) -> None:
         """Stop the present one; nothing is lost but its time."""
         if self._task is not None:
+            self.state.progress.stopped = True  # cancelling interrupts one connection only
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -70,7 +72,7 @@ class Rebuilding:
         # Its own connection: a recount takes longer than any read may.
         connection = await connect_to_read(self._path, open_for_analysis)
         try:
-            correction = await connection.run_to_cancel(recount, progress)
+            correction = await connection.run_to_cancel(corrections, progress)
         finally:
             await connection.close()
         if correction.rows:

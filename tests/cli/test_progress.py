@@ -113,7 +113,7 @@ def test_an_error_of_the_work_is_raised_again(error: BaseException) -> None:
 def test_on_a_terminal_there_is_a_bar_that_goes_away(database: Database, run_on_terminal: Callable[..., str]) -> None:
     database.fill(sent())
     written = run_on_terminal("verify")
-    assert "Recounting the ledger" in written
+    assert "Comparing the figures" in written
     assert "\x1b[?25h" in written  # the cursor is shown again
     # The bar's line is erased before the result takes its place.
     assert written.splitlines()[-2:] == [

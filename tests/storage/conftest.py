@@ -14,6 +14,7 @@ from receiver.events import STEP_NONE
 from receiver.figures import FIGURES
 from receiver.storage.deliveries import Delivery, Refusals, Stretch
 from receiver.storage.sqlite.connection import open_for_reading, open_for_writing
+from receiver.storage.sqlite.fingerprints import agree
 from receiver.storage.sqlite.ledger import Ledger
 from receiver.storage.sqlite.migrate import migrate
 from receiver.storage.sqlite.recount import Correction, Progress, correct, recount
@@ -184,8 +185,11 @@ class LedgerUnderTest:
             self.ledger.narrow_spans(self.conn, measure_spans(reader))
 
     def recount(self) -> Correction:
+        """What a recount finds, which fingerprints must tell beforehand."""
         with closing(open_for_reading(self.path)) as reader:
-            return recount(reader, Progress())
+            correction = recount(reader, Progress())
+            assert agree(reader, Progress()) is (correction.rows == 0)
+        return correction
 
     def repair(self) -> int:
         """How many rows were wrong; they are right afterwards."""

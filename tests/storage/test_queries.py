@@ -17,22 +17,28 @@ FOLDER = resources.files("receiver.storage.sqlite").joinpath("sql")
 FILES = sorted(entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".sql"))
 NAMED = [(file, name) for file in FILES for name in queries(file).names()]
 # They make the tables that others of their file need.
-TEMPORARY = [name for name in queries("recount.sql").names() if name.startswith("create_")]
+TEMPORARY = [
+    (file, name)
+    for file in ("recount.sql", "fingerprints.sql")
+    for name in queries(file).names()
+    if name.startswith("create_")
+]
 
 
 @pytest.fixture(scope="module")
 def conn() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
         make(conn)
-        for name in TEMPORARY:
-            conn.execute(queries("recount.sql")[name])
+        for file, name in TEMPORARY:
+            conn.execute(queries(file)[name])
+        conn.create_function("reason_class", 1, str)
         conn.execute(queries("rejected.sql")["create"])  # in real life in a file of its own
         yield conn
 
 
 def text_of(file: str, name: str) -> str:
     text = queries(file).with_list(name, 2)
-    return text.replace("CREATE TEMP TABLE ", "CREATE TEMP TABLE other_")
+    return re.sub("CREATE TEMP (TABLE|VIEW) ", r"CREATE TEMP \1 other_", text)
 
 
 def compiles(conn: sqlite3.Connection, text: str) -> None:

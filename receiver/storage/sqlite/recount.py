@@ -72,10 +72,10 @@ class Correction:
 def recount(conn: sqlite3.Connection, progress: Progress) -> Correction:
     """What is to be corrected, as of one snapshot. `conn` must not be in a transaction."""
     with _counting(conn):
-        progress.total = conn.execute(queries("recount.sql")["ledger_rows"]).fetchone()[0]
-        minutes_since = _minutes_since(conn)
-        _Recount(conn, minutes_since, progress).run()
-        return _differences(conn, minutes_since)
+        progress.done, progress.total = 0, conn.execute(queries("recount.sql")["ledger_rows"]).fetchone()[0]
+        horizon_minute = minutes_since(conn)
+        _Recount(conn, horizon_minute, progress).run()
+        return _differences(conn, horizon_minute)
 
 
 @contextmanager
@@ -98,10 +98,23 @@ def _counting(conn: sqlite3.Connection) -> Iterator[None]:
         conn.execute(f"PRAGMA main.cache_size = {cache}")
 
 
-def _minutes_since(conn: sqlite3.Connection) -> int:
+def minutes_since(conn: sqlite3.Connection) -> int:
     """The first minute that is still kept, as of the snapshot."""
     row = conn.execute(queries("meta.sql")["load_fact"], {"name": "minutes_since"}).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def chunks(conn: sqlite3.Connection) -> Iterator[tuple[dict[str, bytes], int]]:
+    """All messages in ranges of their keys, each with how many there are: `key > :after AND key <= :upto`."""
+    sql = queries("recount.sql")
+    after = b""
+    last = conn.execute(sql["last_key"]).fetchone()[0]
+    while last is not None and after < last:
+        end = conn.execute(sql["chunk_end"], {"after": after, "rows": CHUNK_ROWS - 1}).fetchone()
+        rows = CHUNK_ROWS if end is not None else conn.execute(sql["rows_after"], {"after": after}).fetchone()[0]
+        upto = last if end is None else end[0]
+        yield {"after": after, "upto": upto}, rows
+        after = upto
 
 
 def _differences(conn: sqlite3.Connection, horizon_minute: int) -> Correction:
@@ -165,16 +178,10 @@ class _Recount:
         self._spans: dict[int, tuple[int, int]] = {}
 
     def run(self) -> None:
-        after = b""
-        last = self._conn.execute(self._sql["last_key"]).fetchone()[0]
-        while last is not None and after < last:
-            values = {"after": after, "rows": CHUNK_ROWS - 1}
-            row = self._conn.execute(self._sql["chunk_end"], values).fetchone()
-            upto = last if row is None else row[0]
-            self._count_messages(after, upto)
-            self._progress.done += CHUNK_ROWS
+        for chunk, rows in chunks(self._conn):
+            self._count_messages(chunk)
+            self._progress.done += rows
             self._progress.check()
-            after = upto
         self._book_replies()
         self._book_leads()
         self._book_starts()
@@ -184,8 +191,7 @@ class _Recount:
     def _rows(self, name: str, **values: object) -> sqlite3.Cursor:
         return self._conn.execute(self._sql[name], values)
 
-    def _count_messages(self, after: bytes, upto: bytes) -> None:
-        chunk = {"after": after, "upto": upto}
+    def _count_messages(self, chunk: dict[str, bytes]) -> None:
         self._rows("count_plain_series", **chunk)
         self._rows("count_plain", **chunk)
         self._rows("count_plain_minutes", **chunk, horizon=self._minutes_since * MINUTE_MS)

@@ -82,6 +82,10 @@ SELECT (SELECT count(*) FROM messages) + (SELECT count(*) FROM replies) + (SELEC
 -- The key that ends the next chunk of messages.
 SELECT key FROM messages WHERE key > :after ORDER BY key LIMIT 1 OFFSET :rows
 
+-- name: rows_after
+-- Messages after a key.
+SELECT count(*) FROM messages WHERE key > :after
+
 -- name: last_key
 -- The greatest key.
 SELECT max(key) FROM messages
