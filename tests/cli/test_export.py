@@ -174,12 +174,25 @@ def test_on_a_terminal_there_is_a_bar(filled: Database, run_on_terminal: Callabl
     assert WORDS.search(written.replace("\r\n", "\n"))
 
 
+# Writes nothing until it has been asked to stop.
+WAITING = """
+import sys, time, receiver.cli.export
+from receiver.cli import main
+export = sys.modules["receiver.cli.export"]
+whole = export.write_table
+def write_table(conn, table, columns, form, write, progress):
+    def wait(data):
+        while not progress.stopped:
+            time.sleep(0.01)
+        write(data)
+    whole(conn, table, columns, form, wait, progress)
+export.write_table = write_table
+main()
+"""
+
+
 def test_ctrl_c_leaves_neither_a_file_nor_a_part(filled: Database, tmp_path: Path) -> None:
-    filled.fill(*(sent(f"m{number}") for number in range(2, 3000)))
-    slow = "import sys, time, receiver.cli.export; e = sys.modules['receiver.cli.export']; w = e.write_table\n"
-    slow += "e.write_table = lambda c, t, k, f, write, p: w(c, t, k, f, lambda d: (time.sleep(0.3), write(d)), p)\n"
-    slow += "from receiver.cli import main; main()"
-    command = [sys.executable, "-c", slow, "export", "events", "-o", "events.csv"]
+    command = [sys.executable, "-c", WAITING, "export", "events", "-o", "events.csv"]
     process = subprocess.Popen(command, cwd=tmp_path, env=environ(), stderr=subprocess.PIPE)
     while not [name for name in os.listdir(tmp_path) if name.endswith(".part")]:
         assert process.poll() is None
