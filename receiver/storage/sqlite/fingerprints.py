@@ -155,7 +155,7 @@ class _Side:
             self._rows(f"create_{table}")
 
     def _draw(self) -> int:
-        return self._random.randrange(self._prime)
+        return self._random.getrandbits(62) % self._prime
 
     def _put_campaigns(self) -> None:
         times = baseline_times(self._conn)
