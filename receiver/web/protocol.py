@@ -47,6 +47,11 @@ class _AnswerTransport(asyncio.Transport):
         if self._header:
             self.write(b"")
 
+    def end(self) -> None:
+        """Leave the answer when it is complete: each would keep the other until the garbage collector comes."""
+        self.flush()
+        self._cycle.transport = self._transport
+
     def close(self) -> None:
         self.flush()
         self._transport.close()
@@ -183,7 +188,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """In place of uvicorn's, which has a timer of its own for every request."""
         self.server_state.total_requests += 1
         if self._writing is not None:
-            self._writing.flush()
+            self._writing.end()
+            self._writing = None
         if self.transport.is_closing():
             self._book.enter(self, Wait.CLOSING)
         elif self.pipeline or self._held or self._last_words is not None:
