@@ -1,11 +1,13 @@
 """An answer is written at once: each write is a system call, and wakes the client."""
 
 import asyncio
+import gc
 import socket
 from asyncio.selector_events import _SelectorSocketTransport  # type: ignore[attr-defined] # the loop's own
 from collections.abc import AsyncIterator
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from receiver.serving import listening
 from tests.web.conftest import Api
@@ -76,3 +78,15 @@ async def test_a_client_that_waits_to_send_its_body_is_told_to_at_once(client: C
     assert await client.more() == b"HTTP/1.1 100 Continue\r\n\r\n"
     (answer,) = await client.ask("{}")
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+async def test_an_answer_is_not_kept_until_the_garbage_collector_comes(client: Client) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            await client.ask(f"GET /livez HTTP/1.1\r\n{HOST}\r\n")
+        kept = [each for each in gc.get_objects() if isinstance(each, RequestResponseCycle)]
+        assert len(kept) <= 2  # the protocol's own
+    finally:
+        gc.enable()
