@@ -1,4 +1,4 @@
-"""`rebuild`: recounts the ledger, repairs the figures, and says how many rows were wrong."""
+"""`rebuild`: compares the figures with the ledger, repairs them, and says how many rows were wrong."""
 
 import json
 import time
@@ -24,7 +24,7 @@ _POLL_S = 0.1
 @json_option
 @click.pass_context
 def rebuild(ctx: click.Context, config_path: Path | None, *, as_json: bool) -> None:
-    """Recompute every figure from the ledger; exit 3 if any row had to change."""
+    """Compare every figure with the ledger and repair what differs; exit 3 if any row had to change."""
     settings = load_settings(config_path).settings
     with writing(settings) as owner:
         rows, changed = _through(owner) if isinstance(owner, Server) else _by_ourselves(owner)

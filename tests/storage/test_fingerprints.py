@@ -203,6 +203,18 @@ def test_the_side_that_runs_beside_is_stopped_when_the_first_one_fails(endless: 
         assert not reader.in_transaction
 
 
+def test_what_cannot_be_stored_on_the_way_is_told_and_leaves_nothing(
+    ledger: LedgerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.deliver(*HISTORY)
+    monkeypatch.setattr("receiver.storage.sqlite.fingerprints.REPLIED_SHAPE", {})
+    with closing(open_for_reading(ledger.path)) as reader:
+        with pytest.raises(sqlite3.Error, match="not supported"):
+            agree(reader, Progress())
+        assert not reader.in_transaction
+        assert reader.execute("SELECT count(*) FROM sqlite_temp_schema").fetchone()[0] == 0
+
+
 def test_what_the_side_beside_meets_is_raised(ledger: LedgerUnderTest) -> None:
     ledger.deliver(*HISTORY)
     ledger.conn.execute("ALTER TABLE shifts RENAME TO gone")

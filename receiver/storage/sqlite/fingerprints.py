@@ -11,7 +11,7 @@ more may be so by a multiple of it, for one prime in 25 million.
 import os
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import lru_cache
@@ -260,8 +260,7 @@ class _Told(_Side):
             return None
         self._progress.total = self._one("ledger_estimated")[0]
         rows = self._weigh_messages() + self._one("other_rows")[0]
-        with closing(self._replied()) as replied:
-            self._put("gather_replied", replied)
+        self._put("gather_replied", self._replied())
         horizon = self._minutes_since * MINUTE_MS
         made = self._one("bookings_made")[0]
         self._take(made, self._one("weigh_bookings", prime=self._prime, horizon=horizon), 1, 1)
@@ -309,14 +308,13 @@ class _Told(_Side):
         self._last.update(orjson.loads(last))
         self._sound = self._sound and placed == expected and None not in self._first and None not in self._last
 
-    def _replied(self) -> Generator[tuple[object, ...], None, None]:
-        # Closed also where storing them fails: while it is open no table can be dropped.
-        with closing(self._conn.execute(queries("recount.sql")["replies_by_lead"])) as rows:
-            for (campaign, _), group in groupby(rows, key=lambda row: (row[0], row[1])):
-                firsts = first_replies([tuple(row)[2:] for row in group])
-                for shape, reply in zip((REPLIED_SHAPE, REPLIED_HUMAN_SHAPE), firsts, strict=True):
-                    if reply is not None:
-                        yield campaign, reply.step, reply.at, reply.sent_at, shape
+    def _replied(self) -> Iterator[tuple[object, ...]]:
+        rows = self._conn.execute(queries("recount.sql")["replies_by_lead"])
+        for (campaign, _), group in groupby(rows, key=lambda row: (row[0], row[1])):
+            firsts = first_replies([tuple(row)[2:] for row in group])
+            for shape, reply in zip((REPLIED_SHAPE, REPLIED_HUMAN_SHAPE), firsts, strict=True):
+                if reply is not None:
+                    yield campaign, reply.step, reply.at, reply.sent_at, shape
 
     def _bounces_equal(self) -> bool:
         self._rows("expect_bounces")
